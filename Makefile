@@ -1,0 +1,37 @@
+# make run  - set everything up and train the quickstart
+# make test - set everything up and run every check
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run setup system-deps check test clean
+
+run: setup
+	$(BIN)/labctl run configs/experiments/quickstart.yaml
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+system-deps:
+	sh .ci/system-deps
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonplatform Linux
+	$(BIN)/pyright --pythonplatform Windows
+	$(BIN)/pyright --pythonplatform Darwin
+
+test: system-deps setup check
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,1 @@
+"""Physical layers composed of instruments."""

@@ -1,0 +1,1 @@
+"""The application: what an experiment is and how it is run."""

@@ -1,0 +1,1 @@
+"""Reads experiment and rig files into typed models, or says exactly what is wrong with them."""

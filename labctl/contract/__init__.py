@@ -1,0 +1,1 @@
+"""What drivers and simulators may know of labctl. API version 1."""

@@ -1,0 +1,86 @@
+"""How a driver package presents an instrument or a layer to labctl.
+
+A package names its drivers as entry points in the groups `labctl.instruments` and `labctl.layers`; the entry
+point's name is what a rig file writes as `driver:` or `kind:`. Building constructs objects and touches no hardware.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from labctl.contract.clock import Clock
+from labctl.contract.errors import InputError
+from labctl.contract.layer import PhysicalLayer
+
+
+class Settings(BaseModel):
+    """Base of every settings model: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+InterfaceT = TypeVar("InterfaceT")
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    """What every instrument can do. Constructed without touching hardware."""
+
+    def open(self) -> None:
+        """Connect and configure. Raises `InstrumentError`; a failed `open` leaves nothing connected."""
+        ...
+
+    def make_safe(self) -> None:
+        """Leave the hardware in a state that can be left alone. Idempotent; any state; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What a factory is given besides its settings.
+
+    `name` is the object's name in the rig file, `folder` what relative paths in the settings are relative to.
+    """
+
+    name: str
+    folder: Path
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class InstrumentDriver(Generic[SettingsT]):
+    """The entry point of an instrument driver. `build` raises `InputError` for settings that cannot work."""
+
+    settings: type[SettingsT]
+    build: Callable[[SettingsT, BuildContext], Instrument]
+
+
+@dataclass(frozen=True)
+class LayerDriver(Generic[SettingsT]):
+    """The entry point of a layer. `build` receives all instruments of the rig by name and picks its own."""
+
+    settings: type[SettingsT]
+    build: Callable[[SettingsT, Mapping[str, Instrument], BuildContext], PhysicalLayer]
+
+
+def pick_instrument(
+    instruments: Mapping[str, Instrument], name: str, interface: type[InterfaceT], layer: str
+) -> InterfaceT:
+    """Return the instrument `name` if it offers `interface`, else raise `InputError` saying what the rig has."""
+    if name not in instruments:
+        raise InputError(
+            f"layer '{layer}' uses instrument '{name}', which the rig does not define; "
+            f"it has: {', '.join(sorted(instruments)) or 'none'}"
+        )
+    instrument = instruments[name]
+    if not isinstance(instrument, interface):
+        raise InputError(f"layer '{layer}' needs instrument '{name}' to be a {interface.__name__}")
+    return instrument

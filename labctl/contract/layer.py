@@ -1,0 +1,150 @@
+"""The physical layer: what maps drives to responses, and what it says about itself.
+
+A layer answers measurement requests. It never repeats a measurement, never changes its input, and never clips,
+resamples or fills in a value: it reports, and the orchestrator decides.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.errors import DriveError
+
+API_VERSION = 1
+
+Drives = NDArray[np.float32]
+RowIds = NDArray[np.int64]
+ResponseValues = NDArray[Any]
+"""Responses keep the number type the instrument delivers, so that the record holds what was measured."""
+
+
+class RowStatus(IntEnum):
+    """What became of one row of a request. Only `OK` rows may be learnt from."""
+
+    OK = 0
+    CLIPPED = 1
+    XRUN = 2
+    STALE = 3
+    OVERLOAD = 4
+    FAILED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One input or output of a layer. An output's range is what the readout can deliver; it may be infinite."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """What a layer says about itself before it is opened.
+
+    `resources` names the instruments the layer occupies: layers that share one are never measured at once.
+    `nominal_pass_s` is the hardware time of one pass; `response_dtype` the numpy name of the response's type.
+    """
+
+    name: str
+    inputs: tuple[Channel, ...]
+    outputs: tuple[Channel, ...]
+    nominal_pass_s: float
+    resources: frozenset[str]
+    simulated: bool
+    response_dtype: str = "float32"
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of drive channels."""
+        return len(self.inputs)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of response channels."""
+        return len(self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """An ordered chunk of measured rows.
+
+    `ids` (n,), `values` (n, n_outputs) in the layer's response type, `status` (n,) of `RowStatus`,
+    `time_s` (n,) POSIX seconds at which each row was read. The values of a row that is not `OK` mean nothing.
+    """
+
+    ids: RowIds
+    values: ResponseValues
+    status: NDArray[np.uint8]
+    time_s: NDArray[np.float64]
+
+
+class Stop(Protocol):
+    """Asks a measurement to end after the pass under way; `threading.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Return whether the measurement should end."""
+        ...
+
+
+@runtime_checkable
+class PhysicalLayer(Protocol):
+    """One physical system that maps drives to responses.
+
+    Life: constructed without touching hardware, `open`, any number of `measure`, `make_safe`, `close`.
+    `make_safe` is idempotent, may be called in any state and must not raise for hardware that is already gone.
+    """
+
+    @property
+    def info(self) -> LayerInfo:
+        """Describe the layer; valid before `open`."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name the state of parameters, configuration and calibration; equal ids promise equal physics."""
+        ...
+
+    def open(self) -> None:
+        """Connect and configure. Raises `InstrumentError`; a failed `open` leaves nothing connected."""
+        ...
+
+    def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
+        """Measure rows in the order given and yield them in ordered chunks of any size.
+
+        `drives` is (n, n_inputs) within the inputs' ranges, `ids` (n,). What was yielded stays valid when a later
+        row raises. When `stop` is set the iteration ends after the pass under way. Raises `DriveError` before
+        anything is sent, `InstrumentError` when an instrument fails.
+        """
+        ...
+
+    def make_safe(self) -> None:
+        """Leave the hardware in a state that can be left alone."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. Idempotent."""
+        ...
+
+
+def check_drives(info: LayerInfo, drives: Drives, ids: RowIds) -> None:
+    """Raise `DriveError` unless `drives` fits `info` in shape and range and every value is finite."""
+    if drives.ndim != 2 or drives.shape[1] != info.n_inputs:
+        raise DriveError(f"layer '{info.name}' takes drives of shape (n, {info.n_inputs}), got {tuple(drives.shape)}")
+    if ids.shape != (len(drives),):
+        raise DriveError(f"layer '{info.name}' got {len(drives)} drives but ids of shape {ids.shape}")
+    low = np.array([channel.low for channel in info.inputs], dtype=np.float32)
+    high = np.array([channel.high for channel in info.inputs], dtype=np.float32)
+    inside = (drives >= low) & (drives <= high)
+    if not inside.all():
+        row, column = (int(index) for index in np.argwhere(~inside)[0])
+        channel = info.inputs[column]
+        raise DriveError(
+            f"layer '{info.name}', row id {ids[row]}, input {channel.name}: {drives[row, column]:g} is outside "
+            f"{channel.low:g} to {channel.high:g} {channel.unit}"
+        )

@@ -1,0 +1,81 @@
+"""Quantities as people write them: `5 GHz`, `150 ms`, `-12 dBFS`.
+
+A field of a settings model is annotated with one of the types below; the model then holds a plain float in the unit
+that the field's name states (`settle_s`, `tones_hz`), and a number without a unit is refused.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\s\d].*?)\s*")
+
+
+def parse_quantity(value: object, units: Mapping[str, float]) -> float:
+    """Return `value`, text of a number and one of `units`, in the base unit.
+
+    Raises `ValueError` naming what was expected: for text that is no quantity, a number without a unit, an unknown
+    unit, or a number that is not finite.
+    """
+    example = _base_unit(units)
+    known = ", ".join(units)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"expected a number with a unit ({known})")
+    if isinstance(value, (int, float)):
+        raise ValueError(f"has no unit: write '{value:g} {example}' (or {known})")
+    match = _NUMBER.fullmatch(value)
+    if match is None:
+        raise ValueError(f"'{value}' is not a number with a unit ({known}), as in '1.5 {example}'")
+    number, unit = match.groups()
+    if unit not in units:
+        raise ValueError(f"'{unit}' is not a unit known here: {known}")
+    quantity = float(number) * units[unit]
+    if not math.isfinite(quantity):
+        raise ValueError(f"'{value}' is not finite")
+    return quantity
+
+
+def _base_unit(units: Mapping[str, float]) -> str:
+    return next(unit for unit, factor in units.items() if factor == 1.0)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Annotation of a float field: reads text with one of `units`, writes text in the base unit (factor 1)."""
+
+    description: str
+    units: Mapping[str, float]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        base = _base_unit(self.units)
+        return core_schema.no_info_before_validator_function(
+            lambda value: parse_quantity(value, self.units),
+            core_schema.float_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: f"{value!r} {base}", when_used="json"
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        units = "|".join(map(re.escape, self.units))
+        return {
+            "type": "string",
+            "pattern": rf"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*({units})\s*$",
+            "description": f"{self.description}: a number with one of {', '.join(self.units)}",
+        }
+
+
+Seconds = Annotated[
+    float,
+    Quantity("time", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}),
+]
+Hertz = Annotated[float, Quantity("frequency", {"Hz": 1.0, "mHz": 1e-3, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9})]
+Metres = Annotated[float, Quantity("length", {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6})]
+Celsius = Annotated[float, Quantity("temperature", {"°C": 1.0, "degC": 1.0})]
+Decibel = Annotated[float, Quantity("level ratio", {"dB": 1.0})]
+DecibelFullScale = Annotated[float, Quantity("level re digital full scale", {"dBFS": 1.0})]

@@ -1,0 +1,1 @@
+"""Datasets, splits and normalisation fitted on the training part alone."""

@@ -1,0 +1,1 @@
+"""Learning rules: each asks for measurements and updates digital weights, and never touches hardware."""

@@ -1,0 +1,1 @@
+"""Executes the measurement requests of a learning rule on physical layers."""

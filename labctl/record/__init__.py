@@ -1,0 +1,1 @@
+"""The pass log of a run: the one durable record from which weights can be recomputed."""

@@ -1,0 +1,1 @@
+"""Turns a run into a page a person can read."""

@@ -1,0 +1,1 @@
+"""Opens the layers a rig file names and makes them safe on every way out."""

@@ -1,0 +1,1 @@
+"""Test suites that a laboratory runs against its own drivers."""

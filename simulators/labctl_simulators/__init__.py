@@ -1,0 +1,1 @@
+"""The laboratory without a laboratory: the same interfaces from the other side."""

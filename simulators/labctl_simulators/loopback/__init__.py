@@ -1,0 +1,1 @@
+"""Simulated instruments and layers that live in the process that uses them."""

@@ -1,0 +1,1 @@
+"""First-principles models of the physical systems."""
