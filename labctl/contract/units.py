@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -27,17 +28,25 @@ def parse_quantity(value: object, units: Mapping[str, float]) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"expected a number with a unit ({known})")
     if isinstance(value, (int, float)):
-        raise ValueError(f"has no unit: write '{value:g} {example}' (or {known})")
+        raise ValueError(f"has no unit: write '{value!r} {example}' (or {known})")
     match = _NUMBER.fullmatch(value)
     if match is None:
         raise ValueError(f"'{value}' is not a number with a unit ({known}), as in '1.5 {example}'")
     number, unit = match.groups()
     if unit not in units:
         raise ValueError(f"'{unit}' is not a unit known here: {known}")
-    quantity = float(number) * units[unit]
+    quantity = _scaled(number, units[unit])
     if not math.isfinite(quantity):
         raise ValueError(f"'{value}' is not finite")
     return quantity
+
+
+def _scaled(number: str, factor: float) -> float:
+    """Return `number` times `factor` rounded once, so that `9 ms` is 0.009 to the last bit."""
+    plain = float(number)
+    if plain == 0 or math.isinf(plain):
+        return plain
+    return float(Decimal(number) * Decimal(repr(factor)))
 
 
 def _base_unit(units: Mapping[str, float]) -> str:
@@ -66,6 +75,7 @@ class Quantity:
         return {
             "type": "string",
             "pattern": rf"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*({units})\s*$",
+            "unit": _base_unit(self.units),
             "description": f"{self.description}: a number with one of {', '.join(self.units)}",
         }
 

@@ -1,0 +1,135 @@
+"""Bursts of many tones, and the amplitudes of those tones in what a microphone heard.
+
+A burst is [settle | window x averages | gap]. Every tone has whole periods in the window, so a plain correlation over
+the window separates the tones exactly (their leakage into one another is zero), without any window function.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.audio import Samples
+
+Phases = Literal["schroeder", "zero"]
+Complex = NDArray[np.complex128]
+
+FADE_S = 0.005
+"""Length of the raised-cosine fades at the start of the settling time and at the start of the gap."""
+
+
+@dataclass(frozen=True)
+class BurstTiming:
+    """Parts of a burst in samples; the window is repeated `averages` times."""
+
+    samplerate_hz: float
+    settle: int
+    window: int
+    gap: int
+    averages: int
+
+    @property
+    def n_samples(self) -> int:
+        """Length of a burst."""
+        return self.settle + self.window * self.averages + self.gap
+
+    @property
+    def duration_s(self) -> float:
+        """Length of a burst in seconds."""
+        return self.n_samples / self.samplerate_hz
+
+    @property
+    def analysed(self) -> slice:
+        """Samples that are analysed."""
+        return slice(self.settle, self.settle + self.window * self.averages)
+
+
+def whole_samples(name: str, seconds: float, samplerate_hz: float) -> int:
+    """Return `seconds` in samples. Raises `ValueError` unless that is a whole number."""
+    samples = seconds * samplerate_hz
+    if abs(samples - round(samples)) > 1e-6:
+        raise ValueError(
+            f"{name} of {seconds * 1e3:g} ms is {samples:g} samples at {samplerate_hz:g} Hz; make it whole"
+        )
+    return round(samples)
+
+
+def burst_timing(samplerate_hz: float, *, settle_s: float, window_s: float, gap_s: float, averages: int) -> BurstTiming:
+    """Return the timing in samples. Raises `ValueError` for parts that are no whole samples or too short to fade in."""
+    for name, seconds in (("settle", settle_s), ("gap", gap_s)):
+        if seconds < FADE_S:
+            raise ValueError(f"{name} of {seconds * 1e3:g} ms is too short: the fade takes {FADE_S * 1e3:g} ms of it")
+    return BurstTiming(
+        samplerate_hz,
+        whole_samples("settle", settle_s, samplerate_hz),
+        whole_samples("window", window_s, samplerate_hz),
+        whole_samples("gap", gap_s, samplerate_hz),
+        averages,
+    )
+
+
+def check_tones(tones_hz: tuple[float, ...], timing: BurstTiming) -> None:
+    """Raise `ValueError` unless tones are distinct, below Nyquist, and whole periods of the window."""
+    resolution_hz = timing.samplerate_hz / timing.window
+    for tone_hz in tones_hz:
+        if not 0.0 < tone_hz < timing.samplerate_hz / 2:
+            raise ValueError(f"tone {tone_hz:g} Hz is not between 0 and {timing.samplerate_hz / 2:g} Hz (Nyquist)")
+        periods = tone_hz / resolution_hz
+        if abs(periods - round(periods)) > 1e-6:
+            below_hz = np.floor(periods) * resolution_hz
+            raise ValueError(
+                f"tone {tone_hz:g} Hz has {periods:g} periods in the window of {1e3 / resolution_hz:g} ms; whole "
+                f"periods have {below_hz:g} Hz and {below_hz + resolution_hz:g} Hz"
+            )
+        if tones_hz.count(tone_hz) > 1:
+            raise ValueError(f"tone {tone_hz:g} Hz is listed twice")
+
+
+@dataclass(frozen=True)
+class Multitone:
+    """Precomputed carriers (n_tones, n_samples) and references (window, 2 x n_tones: cosines, then minus sines)."""
+
+    timing: BurstTiming
+    carriers: NDArray[np.float32]
+    references: NDArray[np.float64]
+
+    def synthesise(self, amplitudes: NDArray[np.float32]) -> Samples:
+        """Return a burst (n_samples, n_speakers) of tone amplitudes (n_speakers, n_tones), both in full scale."""
+        return (amplitudes @ self.carriers).T
+
+    def analyse(self, recording: Samples) -> Complex:
+        """Return the phasors (n_microphones, n_tones) in full scale; phase zero is the tone as it was played."""
+        n_tones = len(self.carriers)
+        windows = recording[self.timing.analysed].reshape(self.timing.averages, self.timing.window, -1)
+        mean = windows.mean(axis=0, dtype=np.float64)
+        quadratures = mean.T @ self.references
+        return quadratures[:, :n_tones] + 1j * quadratures[:, n_tones:]
+
+
+def multitone(tones_hz: tuple[float, ...], timing: BurstTiming, phases: Phases) -> Multitone:
+    """Return the burst design. Raises `ValueError` as `check_tones` does.
+
+    Schroeder's phases -π k (k - 1) / K keep the peak of K equal tones low (M. R. Schroeder, IEEE Trans. Inf. Theory
+    16, 85, 1970).
+    """
+    check_tones(tones_hz, timing)
+    n_tones = len(tones_hz)
+    order = np.arange(1, n_tones + 1)
+    start_rad = -np.pi * order * (order - 1) / n_tones if phases == "schroeder" else np.zeros(n_tones)
+    # Phase zero of the time axis is the start of the first window.
+    time_s = (np.arange(timing.n_samples) - timing.settle) / timing.samplerate_hz
+    angle_rad = 2.0 * np.pi * np.array(tones_hz)[:, None] * time_s + start_rad[:, None]
+    first_window = angle_rad[:, timing.settle : timing.settle + timing.window].T
+    references = np.hstack([np.cos(first_window), -np.sin(first_window)]) * (2.0 / timing.window)
+    return Multitone(timing, (np.cos(angle_rad) * _envelope(timing)).astype(np.float32), references)
+
+
+def _envelope(timing: BurstTiming) -> NDArray[np.float64]:
+    n_fade = round(FADE_S * timing.samplerate_hz)
+    rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(n_fade) / n_fade)
+    envelope = np.ones(timing.n_samples)
+    envelope[:n_fade] = rise
+    envelope[timing.n_samples - timing.gap :] = 0.0
+    envelope[timing.n_samples - timing.gap :][:n_fade] = 1.0 - rise
+    return envelope

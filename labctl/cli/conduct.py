@@ -1,0 +1,128 @@
+"""What `run` and `resume` share: from an open pass log to the result on the screen."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from labctl.cli.main import EXIT_STOPPED
+from labctl.config.loading import LoadedExperiment
+from labctl.contract.layer import Stop
+from labctl.learning.rule import Metrics
+from labctl.monitor.live import LiveMonitor
+from labctl.monitor.logfile import PassFilter, log_file
+from labctl.monitor.progress import PlainMonitor, Progress
+from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.plan import plan_run
+from labctl.orchestrator.session import Monitor, train_and_test
+from labctl.orchestrator.stopping import Stopped
+from labctl.record.folder import LOG_NAME
+from labctl.record.reader import LogReader
+from labctl.record.writer import PassLog
+from labctl.report.conclusion import Conclusion, conclude
+
+PLAIN_LINE_EVERY_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+def take_to_its_end(
+    folder: Path, log: PassLog, loaded: LoadedExperiment, bench: Bench, task: Task, stop: Stop, *, quiet: bool
+) -> None:
+    """Train and test; exits with `EXIT_STOPPED` when asked to stop, saying how to go on."""
+    progress = _progress(folder, loaded, task)
+    with log_file(folder) as passes, _shown(progress, quiet=quiet) as monitor:
+        _log.info("%s: %s", "resuming" if progress.recorded else "starting", folder.name)
+        try:
+            train_and_test(task, bench, log, Together(monitor, passes), stop)
+        except Stopped:
+            log.close()
+            click.echo(f"stopped; every pass is recorded. Go on with: labctl resume {folder}", err=True)
+            sys.exit(EXIT_STOPPED)
+
+
+def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as_json: bool) -> None:
+    """Compute baselines, write model and report, and print the result."""
+    if not as_json:
+        click.echo("computing baselines and writing the report ...")
+    conclusion = conclude(folder, loaded, task)
+    click.echo(json.dumps(_as_json(folder, conclusion)) if as_json else _as_text(folder, conclusion))
+
+
+class Together:
+    """A monitor that also tells the log file which pass it is at."""
+
+    def __init__(self, monitor: Monitor, passes: PassFilter) -> None:
+        self._monitor = monitor
+        self._passes = passes
+
+    def rows_done(self, counters: Counters) -> None:
+        """Tell both."""
+        self._passes.rows_done(counters)
+        self._monitor.rows_done(counters)
+
+    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
+        """Tell the monitor, and the log file in words."""
+        _log.info("epoch %d done: %s", epoch, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        self._monitor.epoch_done(epoch, metrics)
+
+    def test_begins(self) -> None:
+        """Tell the monitor."""
+        self._monitor.test_begins()
+
+
+def _progress(folder: Path, loaded: LoadedExperiment, task: Task) -> Progress:
+    data = task.data
+    plan = plan_run(loaded.experiment.training.schedule, task.rule, task.infos, len(data.train_y), len(data.test_y))
+    with LogReader(folder / LOG_NAME) as reader:
+        recorded = sum(reader.count_by_purpose().values())
+    return Progress(plan, task.rule.epochs, recorded)
+
+
+@contextmanager
+def _shown(progress: Progress, *, quiet: bool) -> Generator[Monitor]:
+    """Show a bar on a terminal, lines elsewhere, nothing when `quiet`."""
+    if quiet:
+        yield PlainMonitor(progress, lambda _: None, time.monotonic, float("inf"))
+    elif sys.stderr.isatty():
+        from rich.console import Console
+
+        with LiveMonitor(progress, Console(stderr=True)) as monitor:
+            yield monitor
+    else:
+        yield PlainMonitor(progress, lambda line: click.echo(line, err=True), time.monotonic, PLAIN_LINE_EVERY_S)
+
+
+def _as_text(folder: Path, conclusion: Conclusion) -> str:
+    lines = [f"  {name:<20} {100 * accuracy:5.1f} %" for name, accuracy in conclusion.baselines.items()]
+    if lines:
+        lines = ["baselines on the same test samples:", *lines]
+    low, high = conclusion.interval
+    simulated = "simulated hardware, " if conclusion.simulated else ""
+    return "\n".join(
+        [
+            *lines,
+            f"test accuracy {100 * conclusion.accuracy:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}; "
+            f"{simulated}{conclusion.passes:,} passes, {conclusion.hardware_s / 3600:.2f} h of hardware time)",
+            f"report: {folder / 'report.html'}",
+        ]
+    )
+
+
+def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
+    return {
+        "run": str(folder),
+        "report": str(folder / "report.html"),
+        "accuracy": conclusion.accuracy,
+        "interval": list(conclusion.interval),
+        "baselines": dict(conclusion.baselines),
+        "passes": conclusion.passes,
+        "hardware_s": conclusion.hardware_s,
+        "simulated": conclusion.simulated,
+    }

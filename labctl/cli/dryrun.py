@@ -1,0 +1,33 @@
+"""How the cost of a run is printed."""
+
+from collections.abc import Sequence
+
+from labctl.monitor.progress import duration
+from labctl.orchestrator.plan import Plan
+
+
+def plans_as_text(plans: Sequence[Plan], chosen: str) -> str:
+    """Return a table with a line per schedule, the chosen one marked."""
+    header = f"{'schedule':<12} {'training passes':>16} {'test passes':>12} {'hardware time':>14} {'disk':>10}"
+    lines = [
+        f"{plan.schedule + (' *' if plan.schedule == chosen else ''):<12} {plan.training_passes:>16,} "
+        f"{plan.test_passes:>12,} {duration(plan.hardware_s):>14} {plan.disk_bytes / 1e6:>7,.1f} MB"
+        for plan in plans
+    ]
+    return "\n".join([header, *lines, "* the schedule the experiment asks for"])
+
+
+def plans_as_json(plans: Sequence[Plan], chosen: str) -> dict[str, object]:
+    """Return the same as JSON values."""
+    return {
+        "chosen": chosen,
+        "schedules": {
+            plan.schedule: {
+                "training_passes": plan.training_passes,
+                "test_passes": plan.test_passes,
+                "hardware_s": plan.hardware_s,
+                "disk_bytes": plan.disk_bytes,
+            }
+            for plan in plans
+        },
+    }

@@ -1,0 +1,102 @@
+"""The `labctl` command: finds the command's module, runs it, and turns errors into one message and an exit code."""
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_INSTRUMENT = 3
+EXIT_RECORD = 4
+EXIT_STOPPED = 5
+EXIT_INTERRUPTED = 130
+
+COMMANDS = {
+    "init": "Copy the example experiments and rigs into a folder.",
+    "run": "Train what an experiment file describes.",
+    "resume": "Go on with a run that was stopped or crashed.",
+    "evaluate": "Measure a trained run's accuracy with fresh passes.",
+    "predict": "Classify new samples with a trained run.",
+    "validate": "Check an experiment or rig file without touching hardware.",
+    "compare": "Set two runs side by side.",
+    "report": "Write a run's HTML page again.",
+    "runs": "List, show, compare, export and verify runs.",
+    "schema": "Print the JSON schema of experiment or rig files.",
+}
+
+
+class Commands(click.Group):
+    """Imports a command's module only when that command is used, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"labctl.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f'did you mean "{close[0]}"?' if close else "see `labctl --help`"
+            ctx.fail(f'no command "{args[0]}"; {hint}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="labctl")
+def labctl() -> None:
+    """Train deep physical neural networks on real instruments."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; the codes are listed in docs/reference/exit-codes.md."""
+    try:
+        code = labctl.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _leave("stopped at once", EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _leave("stopped at once; the run's record is whole, `labctl resume` goes on with it", EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - what has no message for people is raised again
+        _leave(*_explain(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return message and exit code of an error meant for people; any other is a defect and goes on as it is."""
+    from labctl.contract.errors import InputError, InstrumentError, LabctlError, RecordError
+
+    codes = {
+        InputError: EXIT_INPUT,
+        InstrumentError: EXIT_INSTRUMENT,
+        RecordError: EXIT_RECORD,
+        LabctlError: EXIT_FAILED,
+    }
+    for kind, code in codes.items():
+        if isinstance(error, kind):
+            return str(error), code
+    raise error
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    click.echo(f"labctl: {message}" if "\n" not in message else message, err=True)
+    sys.exit(code)

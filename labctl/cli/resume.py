@@ -1,0 +1,38 @@
+"""`labctl resume`: go on with a run that was stopped or crashed."""
+
+from pathlib import Path
+
+import click
+
+from labctl.cli import options
+from labctl.cli.conduct import conclude_and_print, take_to_its_end
+from labctl.orchestrator.assembly import build_bench
+from labctl.orchestrator.runs import check_bench, continue_run, reopen, reopen_task
+from labctl.orchestrator.session import pinned_arithmetic
+from labctl.orchestrator.stopping import stop_on_signals
+from labctl.record.folder import LOG_NAME, find_run
+from labctl.record.reader import LogReader
+from labctl.rig.rig import opened
+
+
+@click.command("resume")
+@options.run_name
+@options.runs_root
+@options.as_json
+def command(run: str, root: Path, as_json: bool) -> None:
+    """Go on with RUN where its record ends; no recorded pass is measured again."""
+    folder = find_run(root, run)
+    with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
+        loaded = reopen(reader)
+        task = reopen_task(reader, loaded)
+        tested = any(event.kind == "test" for event in reader.events())
+        passes = sum(reader.count_by_purpose().values())
+        if tested:
+            click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
+        else:
+            bench = build_bench(loaded)
+            check_bench(reader, bench)
+            click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
+            with stop_on_signals() as stop, opened(bench.rigs.values()), continue_run(folder, loaded) as log:
+                take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
+        conclude_and_print(folder, loaded, task, as_json=as_json)

@@ -1,0 +1,48 @@
+"""`labctl run`: train what an experiment file describes."""
+
+import json
+from pathlib import Path
+
+import click
+
+from labctl.cli import options
+from labctl.cli.conduct import conclude_and_print, take_to_its_end
+from labctl.cli.dryrun import plans_as_json, plans_as_text
+from labctl.config.loading import load_experiment
+from labctl.orchestrator.assembly import build_bench, build_task
+from labctl.orchestrator.plan import SCHEDULES, plan_run
+from labctl.orchestrator.runs import begin_run
+from labctl.orchestrator.session import pinned_arithmetic
+from labctl.orchestrator.stopping import stop_on_signals
+from labctl.rig.rig import opened
+
+
+@click.command("run")
+@click.argument("experiment", type=click.Path(path_type=Path))
+@options.swap_rig
+@options.overrides
+@options.runs_root
+@options.as_json
+@click.option("--dry-run", is_flag=True, help="Only say what the run would cost, under every schedule.")
+def command(
+    experiment: Path, rig: Path | None, overrides: tuple[str, ...], root: Path, as_json: bool, dry_run: bool
+) -> None:
+    """Train what the file EXPERIMENT describes, test it, and write a report.
+
+    Ctrl-C ends after the pass under way and leaves a run that `labctl resume` goes on with; a second one ends at once.
+    """
+    loaded = load_experiment(experiment, overrides, rig)
+    with pinned_arithmetic():
+        bench = build_bench(loaded)
+        task = build_task(loaded, bench.infos)
+        if dry_run:
+            sizes = len(task.data.train_y), len(task.data.test_y)
+            plans = [plan_run(schedule, task.rule, task.infos, *sizes) for schedule in SCHEDULES]
+            chosen = loaded.experiment.training.schedule
+            click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))
+            return
+        with stop_on_signals() as stop, opened(bench.rigs.values()):
+            folder, log = begin_run(loaded, bench, task, root)
+            with log:
+                take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
+        conclude_and_print(folder, loaded, task, as_json=as_json)

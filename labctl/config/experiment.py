@@ -1,0 +1,299 @@
+"""The experiment file: what is trained on which data, through which layers, by which rule."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from labctl.config.errors import PlacedError
+from labctl.config.names import FileName, LayerAddress, Name, PartName
+from labctl.contract.driver import Settings
+from labctl.contract.units import Seconds
+
+EXPERIMENT_SCHEMA = "labctl/experiment/1"
+
+Schedule = Literal["joint", "cached"]
+Precision = Literal["float32", "float64"]
+Baseline = Literal["linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled"]
+BASELINES: tuple[Baseline, ...] = ("linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled")
+
+
+class _Data(Settings):
+    groups_key: ClassVar[str | None] = None
+    """The key of this source that says which group a sample belongs to."""
+
+    test_fraction: float = Field(default=0.2, gt=0, lt=1, description="part of the samples kept for testing")
+    split: Literal["stratified", "group"] = Field(
+        default="stratified",
+        description="stratified: the same share of every class on both sides; group: no group on both sides",
+    )
+    split_seed: int = Field(default=0, description="seed of the split, apart from the experiment's own")
+    normalise: Literal["none", "standard", "min-max", "max"] = Field(
+        default="min-max", description="scaling of the features, fitted on the training part alone"
+    )
+
+    @model_validator(mode="after")
+    def _split_by_known_groups(self) -> Self:
+        if self.split != "group":
+            return self
+        if self.groups_key is None:
+            raise PlacedError(("split",), 'split is "group", but this source names no groups; expected stratified')
+        if getattr(self, self.groups_key) is None:
+            what = f'split is "group", but nothing names the groups; expected the key "{self.groups_key}" beside it'
+            raise PlacedError(("split",), what)
+        return self
+
+
+class DigitsData(_Data):
+    """The 1797 handwritten digits of 8 × 8 pixels that come with scikit-learn."""
+
+    source: Literal["digits"]
+
+
+class WineData(_Data):
+    """The 178 wines with 13 measured properties that come with scikit-learn."""
+
+    source: Literal["wine"]
+
+
+class CsvData(_Data):
+    """A table with a header line and one sample per line."""
+
+    groups_key = "group"
+
+    source: Literal["csv"]
+    path: FileName = Field(description="the file, relative to this one")
+    label: str = Field(description="the column that holds the class")
+    features: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="the columns to learn from; all others unless given"
+    )
+    group: str | None = Field(default=None, description="the column that says which samples belong together")
+
+
+class NpzData(_Data):
+    """Arrays in a NumPy archive."""
+
+    groups_key = "groups"
+
+    source: Literal["npz"]
+    path: FileName = Field(description="the file, relative to this one")
+    features: str = Field(default="x", description="the array of features, one row per sample")
+    labels: str = Field(default="y", description="the array of classes")
+    groups: str | None = Field(default=None, description="the array that says which samples belong together")
+
+
+class IdxData(_Data):
+    """Images and labels in the files of the MNIST family."""
+
+    source: Literal["idx"]
+    images: FileName = Field(description="the images, relative to this file")
+    labels: FileName = Field(description="their labels")
+    test_images: FileName | None = Field(default=None, description="images of the test set, if it has files of its own")
+    test_labels: FileName | None = Field(default=None, description="labels of the test set")
+
+    @model_validator(mode="after")
+    def _test_set_is_whole_and_alone(self) -> Self:
+        if (self.test_images is None) != (self.test_labels is None):
+            given, absent = ("test_images", "test_labels") if self.test_images else ("test_labels", "test_images")
+            raise PlacedError((given,), f"{given} comes without {absent}; expected both or neither")
+        if self.test_images is not None and "test_fraction" in self.model_fields_set:
+            what = "test_fraction splits off a test set, but test_images already is one; expected one of the two"
+            raise PlacedError(("test_fraction",), what)
+        return self
+
+
+Data = Annotated[DigitsData | WineData | CsvData | NpzData | IdxData, Field(discriminator="source")]
+
+
+class Label(Settings):
+    """How the label enters the first block, which is what makes a pass positive or negative."""
+
+    kind: Literal["one-hot", "none"] = Field(description="one-hot: as one value per class; none: not at all")
+    amplitude: float = Field(default=1.0, gt=0, description="value that stands for the class")
+    pad: int = Field(default=0, ge=0, description="zeros between the label and the features")
+
+
+class _Encoder(Settings):
+    mix: Literal["none", "orthogonal"] = Field(
+        default="none",
+        description="orthogonal: spread the vector over all inputs of the layer by a fixed random matrix",
+    )
+
+
+class DirectEncoder(_Encoder):
+    """The vector is the drive; the layer refuses what lies outside its range."""
+
+    kind: Literal["direct"]
+
+
+class FittedRangeEncoder(_Encoder):
+    """The range between two quantiles of the training inputs fills the layer's range; values beyond are clipped."""
+
+    kind: Literal["fitted-range"]
+    low_quantile: float = Field(
+        default=0.01, ge=0, le=1, description="quantile at the lower end of the channel's range"
+    )
+    high_quantile: float = Field(
+        default=0.99, ge=0, le=1, description="quantile at the upper end of the channel's range"
+    )
+
+    @model_validator(mode="after")
+    def _quantiles_in_order(self) -> Self:
+        if self.low_quantile >= self.high_quantile:
+            at = "high_quantile" if "high_quantile" in self.model_fields_set else "low_quantile"
+            what = (
+                f"low_quantile is {self.low_quantile:g} and high_quantile {self.high_quantile:g}; expected low < high"
+            )
+            raise PlacedError((at,), what)
+        return self
+
+
+class UnitEnergyEncoder(_Encoder):
+    """Moduli, scaled so that every drive has the same energy."""
+
+    kind: Literal["unit-energy"]
+
+
+class TwoBitEncoder(_Encoder):
+    """Two on/off cells per value."""
+
+    kind: Literal["two-bit"]
+
+
+def _encoder_by_name(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class _OrItsKind:
+    """Lets the JSON schema accept what `_encoder_by_name` does: the bare kind."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        union = handler(schema)
+        kinds = list(union["discriminator"]["mapping"])
+        return {**union, "oneOf": [*union["oneOf"], {"enum": kinds}]}
+
+
+Encoder = Annotated[
+    Annotated[DirectEncoder | FittedRangeEncoder | UnitEnergyEncoder | TwoBitEncoder, Field(discriminator="kind")],
+    BeforeValidator(_encoder_by_name),
+    _OrItsKind(),
+]
+
+
+class Block(Settings):
+    """Encoder, physical layer and digital weights."""
+
+    layer: LayerAddress = Field(description="a layer of a rig: NAME, or ROLE.NAME where several rigs have one")
+    encoder: Encoder = Field(description="how numbers become drives: a kind, or a mapping with its settings")
+    skip: bool = Field(description="whether the weights also see what was encoded, past the layer")
+    units: int = Field(gt=0, description="outputs of the digital weights")
+    standardise: bool = Field(default=True, description="scale responses to zero mean and unit variance")
+
+
+class Network(Settings):
+    """The blocks in the order in which signals pass them."""
+
+    label: Label = Field(description="how the label enters the first block")
+    blocks: tuple[Block, ...] = Field(min_length=1, description="the blocks, first to last")
+
+
+class Adam(Settings):
+    """Adam, as Kingma and Ba (arXiv:1412.6980) define it."""
+
+    kind: Literal["adam"] = "adam"
+    lr: float = Field(default=5e-4, gt=0, description="learning rate")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean of the gradient")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the mean of its square")
+    epsilon: float = Field(default=1e-8, gt=0, description="keeps the step finite where the gradient vanishes")
+
+
+class PhyllTraining(Settings):
+    """Physical local learning: every block separates positive from negative passes by its goodness."""
+
+    rule: Literal["phyll"]
+    schedule: Schedule = Field(
+        default="cached", description="cached: measure what no weight changes only once; joint: never"
+    )
+    epochs: int = Field(ge=1, description="passes over the training data")
+    batch: int = Field(default=100, ge=1, description="samples per update")
+    theta: float = Field(default=4.0, gt=0, description="sharpness of the logistic loss on the goodness")
+    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
+    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
+    precision: Precision = Field(default="float32", description="number type of the weights")
+    init_from: str | None = Field(default=None, min_length=1, description="run whose weights to start from")
+
+
+class ReadoutTraining(Settings):
+    """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
+
+    rule: Literal["readout"]
+    schedule: Schedule = Field(
+        default="cached", description="cached: measure what no weight changes only once; joint: never"
+    )
+    ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
+    precision: Precision = Field(default="float32", description="number type of the weights")
+
+
+Training = Annotated[PhyllTraining | ReadoutTraining, Field(discriminator="rule")]
+
+
+class Record(Settings):
+    """How passes are repeated and made durable."""
+
+    retries: int = Field(default=3, ge=0, le=20, description="repeats of a pass that failed before the run stops")
+    commit_every: Annotated[Seconds, Field(gt=0)] = Field(
+        default=0.2, description="longest time a pass waits for the disk"
+    )
+    checkpoint_every: int = Field(default=1, ge=1, description="epochs between checkpoints")
+
+
+class Report(Settings):
+    """What the run is compared with."""
+
+    baselines: tuple[Baseline, ...] = Field(
+        default=BASELINES, description="digital baselines to report beside the result"
+    )
+
+
+class Experiment(Settings):
+    """One experiment: data, network, training and the rigs it runs on."""
+
+    schema_version: Literal["labctl/experiment/1"] = Field(alias="schema", description="version of this file's form")
+    name: Name = Field(description="what runs are called")
+    description: str = Field(default="", description="for people")
+    rig: FileName | None = Field(default=None, description="the rig file; short for rigs: {main: FILE}")
+    named_rigs: dict[PartName, FileName] | None = Field(
+        default=None, alias="rigs", min_length=1, description="rig files by the role they play"
+    )
+    seed: int = Field(ge=0, description="seed of weights, order and negatives")
+    data: Data = Field(description="what is learnt")
+    network: Network = Field(description="blocks of layer and weights")
+    training: Training = Field(description="the learning rule and its settings")
+    record: Record = Field(default_factory=Record, description="the pass log")
+    report: Report = Field(default_factory=Report, description="the report at the end")
+
+    @property
+    def rigs(self) -> dict[str, str]:
+        """Return the rig files by role, as written."""
+        return {"main": self.rig} if self.rig is not None else dict(self.named_rigs or {})
+
+    @model_validator(mode="after")
+    def _rigs_named_once(self) -> Self:
+        if self.rig is not None and self.named_rigs is not None:
+            raise PlacedError(
+                ("rigs",), 'both "rig" and "rigs" are given; expected one ("rig: FILE" means the main rig)'
+            )
+        if not self.rigs:
+            raise PlacedError((), 'missing key "rig"; expected the path of a rig file')
+        return self
+
+    @model_validator(mode="after")
+    def _label_suits_rule(self) -> Self:
+        kind = self.network.label.kind
+        if self.training.rule == "phyll" and kind != "one-hot":
+            what = "rule phyll tells positive from negative passes by their label"
+            raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot')
+        if self.training.rule == "readout" and kind != "none":
+            what = "rule readout predicts the label, so no pass may contain it"
+            raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected none')
+        return self

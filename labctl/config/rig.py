@@ -1,0 +1,44 @@
+"""The rig file: instruments, the layers they form, and how time passes."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from labctl.config.errors import PlacedError
+from labctl.config.names import Name, PartName
+from labctl.contract.driver import Settings
+
+RIG_SCHEMA = "labctl/rig/1"
+
+Body = dict[str, Any]
+"""The settings of one instrument or layer as written; the driver it names knows what they mean."""
+
+
+def _named_by(key: str) -> AfterValidator:
+    """Require the text `key`, which says which driver reads the other keys."""
+
+    def check(bodies: dict[str, Body]) -> dict[str, Body]:
+        for name, body in bodies.items():
+            if not isinstance(body.get(key), str):
+                problem = f'missing key "{key}"' if key not in body else f"{key} is not text"
+                raise PlacedError((name, key), f"{problem}; expected the name of a driver")
+        return bodies
+
+    return AfterValidator(check)
+
+
+class RigFile(Settings):
+    """One rig. Instruments and layers stay as written until their drivers are known."""
+
+    schema_version: Literal["labctl/rig/1"] = Field(alias="schema", description="version of this file's form")
+    name: Name = Field(description="what the rig is called")
+    time_scale: Literal["instant"] | Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="laboratory seconds per second of waiting; instant: never wait. Real hardware needs 1"
+    )
+    power_w: float | None = Field(default=None, ge=0, description="what the rig draws in watts, for energy figures")
+    instruments: Annotated[dict[PartName, Body], _named_by("driver")] = Field(
+        default_factory=dict, description="instruments by name; `driver` says what they are"
+    )
+    layers: Annotated[dict[PartName, Body], _named_by("kind")] = Field(
+        min_length=1, description="physical layers by name; `kind` says what they are"
+    )

@@ -1,0 +1,254 @@
+"""Turns measurement requests into physical passes, each recorded before anything is learnt from it.
+
+Every row of a request has an id: ids are given out in the order of measurement and depend on nothing but the
+experiment, so a row that the pass log already holds is taken from there and never measured again.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.errors import InstrumentError, RecordError
+from labctl.contract.layer import (
+    Drives,
+    LayerInfo,
+    PhysicalLayer,
+    Responses,
+    ResponseValues,
+    RowIds,
+    RowStatus,
+    Stop,
+)
+from labctl.learning.requests import Measure
+from labctl.network.network import Network
+from labctl.orchestrator.order import counterbalanced_order
+from labctl.orchestrator.stopping import Stopped
+from labctl.record.passes import PassRows
+
+_log = logging.getLogger(__name__)
+
+
+class Record(Protocol):
+    """Where measured rows go."""
+
+    def append(self, rows: PassRows) -> None:
+        """Keep a chunk of rows."""
+        ...
+
+
+class Recorded(Protocol):
+    """Rows that were measured earlier."""
+
+    def fill(self, acquisition: "Rows", values: ResponseValues) -> NDArray[np.bool_]:
+        """Write recorded responses into `values` (n, n_outputs) and return which rows (n,) they are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one request in the order of measurement: ids `first_id`, `first_id` + 1, ..."""
+
+    request: Measure
+    first_id: int
+    order: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    drives: Drives
+
+    @property
+    def ids(self) -> RowIds:
+        """Ids (n,) in the order of measurement."""
+        return np.arange(self.first_id, self.first_id + len(self.order))
+
+
+@dataclass
+class Counters:
+    """What has been spent: rows used by purpose, passes sent now, their hardware seconds, rows rejected and repeated.
+
+    `used` counts rows from the log and from hardware alike; `sent` only what this process put through hardware.
+    """
+
+    used: dict[str, int] = field(default_factory=dict[str, int])
+    sent: int = 0
+    last_id: int = -1
+    sent_hardware_s: float = 0.0
+    rejected: int = 0
+    clipped_values: int = 0
+
+
+class Acquisition:
+    """Answers requests from recorded rows where it can and from hardware where it must.
+
+    `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `on_rows` is
+    called after every chunk of rows.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        infos: Sequence[LayerInfo],
+        layers: Sequence[PhysicalLayer] | None,
+        *,
+        record: Record | None = None,
+        recorded: Recorded | None = None,
+        retries: int = 0,
+        stop: Stop | None = None,
+        first_id: int = 0,
+        on_rows: Callable[[Counters], None] | None = None,
+    ) -> None:
+        self.next_id = first_id
+        self.step = 0
+        self.counters = Counters()
+        self._network = network
+        self._infos = infos
+        self._layers = layers
+        self._record = record
+        self._recorded = recorded
+        self._retries = retries
+        self._stop = stop or threading.Event()
+        self._on_rows = on_rows
+        self._generator = np.random.default_rng(0)
+        self._states: dict[int, str] = {}
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Take over the random numbers that decide the order of the coming acquisitions."""
+        self._generator = generator
+
+    def acquire(self, request: Measure) -> ResponseValues:
+        """Return the responses (groups, k, n_outputs) to `request`.
+
+        Raises `Stopped` when asked to stop before all rows are measured, `InstrumentError` when rows keep failing,
+        `DriveError` before anything is sent, `RecordError` when rows are missing and there is no hardware.
+        """
+        rows = self._rows(request)
+        info = self._infos[request.block]
+        values = np.empty((len(rows.order), info.n_outputs), dtype=info.response_dtype)
+        done = np.zeros(len(rows.order), np.bool_)
+        if self._recorded is not None:
+            done = self._recorded.fill(rows, values)
+        if not done.all():
+            self._measure(rows, values, done)
+        used = self.counters.used
+        used[request.purpose] = used.get(request.purpose, 0) + len(rows.order)
+        requested = np.empty_like(values)
+        requested[rows.order] = values
+        return requested.reshape(*request.labels.shape, info.n_outputs)
+
+    def _rows(self, request: Measure) -> Rows:
+        groups, k = request.labels.shape
+        order = counterbalanced_order(groups, k, self._generator)
+        first_id = self.next_id
+        self.next_id += len(order)
+        encoded = self._network.blocks[request.block].encoder.encode(request.inputs.reshape(len(order), -1))
+        self.counters.clipped_values += encoded.clipped
+        return Rows(
+            request,
+            first_id,
+            order,
+            samples=request.samples[order // k],
+            labels=request.labels.ravel()[order],
+            drives=encoded.drives[order],
+        )
+
+    def _measure(self, rows: Rows, values: ResponseValues, done: NDArray[np.bool_]) -> None:
+        """Measure the rows that are not `done`, repeating rejected ones as often as allowed."""
+        if self._layers is None:
+            missing = rows.first_id + int(np.argmin(done))
+            raise RecordError(f"pass {missing} ({rows.request.purpose}) is not in the log")
+        layer = self._layers[rows.request.block]
+        self._hold_state(layer, rows.request.block)
+        for repeat in range(self._retries + 1):
+            pending = np.flatnonzero(~done)
+            if self._stop.is_set():
+                raise Stopped
+            self._attempt(layer, rows, pending, repeat, values, done)
+            if done.all():
+                return
+            if self._stop.is_set():
+                raise Stopped
+            _log.warning("%d of %d rows of %s rejected, repeating", (~done).sum(), len(pending), layer.info.name)
+        raise InstrumentError(
+            layer.info.name,
+            f"row {rows.first_id + int(np.argmin(done))} was rejected {self._retries + 1} times in a row; "
+            "see the pass log for its status, and mend the cause before `labctl resume`",
+        )
+
+    def _hold_state(self, layer: PhysicalLayer, block: int) -> None:
+        """Raise `InstrumentError` when the layer is no longer in the state its earlier rows were measured in."""
+        state = self._states.setdefault(block, layer.state_id)
+        if layer.state_id != state:
+            raise InstrumentError(
+                layer.info.name,
+                f"its state changed from {state} to {layer.state_id} during the run, so that responses and statistics "
+                "taken before no longer hold; start a new run, with `init_from` to keep the weights",
+            )
+
+    def _attempt(
+        self,
+        layer: PhysicalLayer,
+        rows: Rows,
+        pending: NDArray[np.int64],
+        repeat: int,
+        values: ResponseValues,
+        done: NDArray[np.bool_],
+    ) -> None:
+        """Send the `pending` rows once; keep the good ones in `values`, all of them in the record."""
+        ids = rows.ids[pending]
+        received = 0
+        for chunk in layer.measure(rows.drives[pending], ids, stop=self._stop):
+            where = pending[received : received + len(chunk.ids)]
+            _check_chunk(layer.info, chunk, ids[received : received + len(chunk.ids)])
+            received += len(chunk.ids)
+            good = chunk.status == RowStatus.OK
+            values[where[good]] = chunk.values[good]
+            done[where[good]] = True
+            self._keep(layer, rows, where, repeat, chunk)
+        if received < len(pending) and not self._stop.is_set():
+            raise InstrumentError(layer.info.name, f"returned {received} of {len(pending)} rows without saying why")
+
+    def _keep(self, layer: PhysicalLayer, rows: Rows, where: NDArray[np.int64], repeat: int, chunk: Responses) -> None:
+        counters = self.counters
+        counters.sent += len(where)
+        counters.last_id = int(chunk.ids[-1]) if len(chunk.ids) else counters.last_id
+        counters.sent_hardware_s += len(where) * layer.info.nominal_pass_s
+        counters.rejected += int(np.count_nonzero(chunk.status))
+        if self._record is not None:
+            self._record.append(
+                PassRows(
+                    ids=chunk.ids,
+                    repeat=repeat,
+                    step=self.step,
+                    block=rows.request.block,
+                    purpose=rows.request.purpose,
+                    samples=rows.samples[where],
+                    labels=rows.labels[where],
+                    layer=layer.info.name,
+                    state_id=layer.state_id,
+                    status=chunk.status,
+                    time_s=chunk.time_s,
+                    drives=rows.drives[where],
+                    responses=chunk.values,
+                )
+            )
+        if self._on_rows is not None:
+            self._on_rows(counters)
+
+
+def _check_chunk(info: LayerInfo, chunk: Responses, expected: RowIds) -> None:
+    """Raise `InstrumentError` unless the chunk is what was asked for: a wrong pairing must never be learnt from."""
+    if not np.array_equal(chunk.ids, expected):
+        raise InstrumentError(info.name, f"answered rows {chunk.ids[:3]}... where {expected[:3]}... were next")
+    if chunk.values.shape != (len(expected), info.n_outputs) or chunk.values.dtype != info.response_dtype:
+        raise InstrumentError(
+            info.name,
+            f"answered {chunk.values.dtype} values of shape {chunk.values.shape}, "
+            f"promised {info.response_dtype} of shape {(len(expected), info.n_outputs)}",
+        )
+    finite = np.isfinite(chunk.values).all(axis=1) | (chunk.status != RowStatus.OK)
+    if not finite.all():
+        raise InstrumentError(info.name, f"row {expected[int(np.argmin(finite))]} is marked good but is not finite")

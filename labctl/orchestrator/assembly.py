@@ -1,0 +1,107 @@
+"""Puts an experiment together: data, rigs, network and rule, checked against one another before anything is opened."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from labctl.config.experiment import Experiment
+from labctl.config.loading import LoadedExperiment, resolve_path
+from labctl.config.placing import errors_at
+from labctl.contract.errors import InputError
+from labctl.contract.layer import LayerInfo, PhysicalLayer
+from labctl.data.load import PreparedData, load_dataset, prepare
+from labctl.learning.rule import LearningRule
+from labctl.learning.rules import make_rule
+from labctl.network.label import Vectors
+from labctl.network.network import build_network
+from labctl.orchestrator.acquisition import Acquisition
+from labctl.orchestrator.schedules import Cached, Joint, Schedule
+from labctl.record.bundle import read_bundle
+from labctl.rig.rig import Rig, build_rig, find_layer
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt by which rule: everything digital about an experiment.
+
+    `features` (n_samples, d) holds every sample of the data set by index, normalised, in the network's precision.
+    """
+
+    experiment: Experiment
+    data: PreparedData
+    features: Vectors
+    rule: LearningRule
+    infos: tuple[LayerInfo, ...]
+
+    def schedule(self, acquisition: Acquisition) -> Schedule:
+        """Return the schedule the experiment asks for."""
+        if self.experiment.training.schedule == "cached":
+            return Cached(acquisition, self.rule.network, self.features)
+        return Joint(acquisition)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The hardware of an experiment: its rigs by role, and the layer of each block."""
+
+    rigs: Mapping[str, Rig]
+    layers: tuple[PhysicalLayer, ...]
+
+    @property
+    def infos(self) -> tuple[LayerInfo, ...]:
+        """Return the layers' descriptions, one per block."""
+        return tuple(layer.info for layer in self.layers)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no real hardware is behind any block."""
+        return all(info.simulated for info in self.infos)
+
+
+def build_bench(loaded: LoadedExperiment) -> Bench:
+    """Build the rigs of an experiment and find the layer of each block; touches no hardware.
+
+    Raises `ConfigError` at the line that is wrong.
+    """
+    rigs = {role: build_rig(rig) for role, rig in loaded.rigs.items()}
+    layers: list[PhysicalLayer] = []
+    for number, block in enumerate(loaded.experiment.network.blocks):
+        with errors_at(loaded.document, "network", "blocks", number, "layer"):
+            layers.append(find_layer(rigs, block.layer))
+    return Bench(rigs, tuple(layers))
+
+
+def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo]) -> Task:
+    """Load the data and build network and rule for layers described by `infos`, one per block."""
+    experiment, document = loaded.experiment, loaded.document
+    with errors_at(document, "data"):
+        data = prepare(load_dataset(experiment.data, document.folder), experiment.data)
+    with errors_at(document, "network", "blocks"):
+        network = build_network(
+            experiment.network,
+            infos,
+            n_features=data.n_features,
+            n_classes=data.n_classes,
+            seed=experiment.seed,
+            precision=experiment.training.precision,
+        )
+    rule = make_rule(experiment.training, network)
+    features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
+    features[data.train_index] = data.train_x
+    features[data.test_index] = data.test_x
+    task = Task(experiment, data, features, rule, tuple(infos))
+    _start_from(loaded, task)
+    return task
+
+
+def _start_from(loaded: LoadedExperiment, task: Task) -> None:
+    """Take over the weights of `training.init_from`, if any."""
+    start = getattr(loaded.experiment.training, "init_from", None)
+    if start is None:
+        return
+    with errors_at(loaded.document, "training", "init_from"):
+        arrays, description = read_bundle(resolve_path(loaded.document.folder, start))
+        if description["rule"] != loaded.experiment.training.rule:
+            raise InputError(f"the model was trained by rule '{description['rule']}'")
+        task.rule.network.restore({name: array for name, array in arrays.items() if name.startswith("block")})

@@ -1,0 +1,40 @@
+"""Recorded rows in place of measurements."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.errors import RecordError
+from labctl.contract.layer import ResponseValues
+from labctl.orchestrator.acquisition import Rows
+from labctl.record.passes import MAX_ID
+from labctl.record.reader import LogReader
+
+
+class RecordedRows:
+    """The good rows of a pass log from `first_id` on, as an acquisition asks for them."""
+
+    def __init__(self, reader: LogReader, blocks: int, first_id: int = 0) -> None:
+        self._blocks = [reader.rows(first_id, MAX_ID, block=block) for block in range(blocks)]
+
+    def fill(self, acquisition: Rows, values: ResponseValues) -> NDArray[np.bool_]:
+        """Write recorded responses into `values` and return which rows they are.
+
+        Raises `RecordError` when a recorded row is of another sample or label than the one asked for.
+        """
+        stored = self._blocks[acquisition.request.block]
+        first, last = np.searchsorted(stored.ids, [acquisition.first_id, acquisition.first_id + len(values)])
+        done = np.zeros(len(values), np.bool_)
+        if first == last:
+            return done
+        found = stored.ids[first:last] - acquisition.first_id
+        same = (stored.samples[first:last] == acquisition.samples[found]) & (
+            stored.labels[first:last] == acquisition.labels[found]
+        )
+        if not same.all():
+            raise RecordError(
+                f"pass {stored.ids[first:last][~same][0]} was measured for another sample or label than this "
+                "experiment asks for; the log does not belong to this configuration, data or version"
+            )
+        values[found] = stored.values[first:last]
+        done[found] = True
+        return done

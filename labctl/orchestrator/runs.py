@@ -1,0 +1,126 @@
+"""Begins runs and opens them again: from the moment it exists, a run folder alone says what the run is."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from labctl.config.document import Document
+from labctl.config.loading import LoadedExperiment, LoadedRig, experiment_from_text, rig_from_text
+from labctl.contract.errors import RecordError
+from labctl.contract.layer import LayerInfo
+from labctl.orchestrator.assembly import Bench, Task, build_task
+from labctl.record.folder import LOG_NAME, create_run_folder
+from labctl.record.provenance import collect
+from labctl.record.reader import LogReader
+from labctl.record.writer import PassLog
+
+RUN_SCHEMA = "labctl/run/1"
+
+_LAYER_INFO = TypeAdapter(LayerInfo)
+
+
+def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) -> tuple[Path, PassLog]:
+    """Create the folder of a new run in `root` and return it with its pass log, open for writing."""
+    experiment = loaded.experiment
+    files = {"experiment.yaml": loaded.document.text}
+    files |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
+    folder = create_run_folder(root, experiment.name, datetime.now().astimezone(), files)
+    meta = _describe(loaded, bench, task)
+    return folder, PassLog.create(folder / LOG_NAME, meta, commit_every_s=experiment.record.commit_every)
+
+
+def continue_run(folder: Path, loaded: LoadedExperiment) -> PassLog:
+    """Return the pass log of an existing run, open for writing."""
+    return PassLog.open_for_append(folder / LOG_NAME, commit_every_s=loaded.experiment.record.commit_every)
+
+
+def reopen(reader: LogReader) -> LoadedExperiment:
+    """Return the experiment of a run as it was when the run began.
+
+    Raises `RecordError` when the log is not one of a run this labctl can read.
+    """
+    meta = reader.meta()
+    if meta.get("schema") != RUN_SCHEMA:
+        raise RecordError(f"{reader.path} holds {meta.get('schema')!r}; this labctl reads runs of {RUN_SCHEMA}")
+    rigs = {role: _reread_rig(source) for role, source in meta["rigs"].items()}
+    source = meta["experiment"]
+    return experiment_from_text(source["text"], Path(source["path"]), Path(source["folder"]), source["overrides"], rigs)
+
+
+def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
+    """Return the digital side of a run, for the layers it was recorded with.
+
+    Raises `RecordError` when the data are no longer those of the run.
+    """
+    meta = reader.meta()
+    task = build_task(loaded, [_reread_layer(block) for block in meta["blocks"]])
+    if task.data.fingerprint != meta["data"]["fingerprint"]:
+        raise RecordError(
+            f"{reader.path.parent.name}: the data have changed since the run began "
+            f"(fingerprint {task.data.fingerprint[:12]}, then {meta['data']['fingerprint'][:12]}); "
+            "restore them, or begin a new run"
+        )
+    return task
+
+
+def check_bench(reader: LogReader, bench: Bench) -> None:
+    """Raise `RecordError` when `bench` is not the one the run's passes were measured on."""
+    recorded = tuple(_reread_layer(block) for block in reader.meta()["blocks"])
+    for number, (then, now) in enumerate(zip(recorded, bench.infos, strict=True), start=1):
+        if then != now:
+            changed = [name for name, value in asdict(then).items() if asdict(now)[name] != value]
+            raise RecordError(f"block {number}: layer '{now.name}' now differs in {', '.join(changed)} from the run's")
+    states = {state.layer: state.state_id for state in reader.states()}
+    for layer in bench.layers:
+        state = states.get(layer.info.name, layer.state_id)
+        if state != layer.state_id:
+            raise RecordError(
+                f"layer '{layer.info.name}' is in state {layer.state_id}, the run's passes were measured in {state}; "
+                "restore its configuration and calibration, or begin a new run"
+            )
+
+
+def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, Any]:
+    """Return what a pass log holds about its run, as JSON values."""
+    data = task.data
+    powers = [rig.power_w for rig in bench.rigs.values()]
+    return {
+        "schema": RUN_SCHEMA,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "name": loaded.experiment.name,
+        "experiment": _source(loaded.document) | {"overrides": list(loaded.document.overrides)},
+        "rigs": {role: _source(rig.document) for role, rig in loaded.rigs.items()},
+        "resolved": loaded.experiment.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "blocks": [_describe_layer(info) for info in task.infos],
+        "layers": {info.name: _describe_layer(info) for info in task.infos},
+        "simulated": bench.simulated,
+        "power_w": None if None in powers else sum(power for power in powers if power is not None),
+        "data": {
+            "fingerprint": data.fingerprint,
+            "train": len(data.train_y),
+            "test": len(data.test_y),
+            "class_names": list(data.class_names),
+            "feature_names": list(data.feature_names),
+        },
+        "provenance": collect(),
+    }
+
+
+def _source(document: Document) -> dict[str, Any]:
+    return {"text": document.text, "path": str(document.path), "folder": str(document.folder.resolve())}
+
+
+def _reread_rig(source: Mapping[str, str]) -> LoadedRig:
+    return rig_from_text(source["text"], Path(source["path"]), Path(source["folder"]))
+
+
+def _describe_layer(info: LayerInfo) -> object:
+    return _LAYER_INFO.dump_python(info, mode="json")
+
+
+def _reread_layer(described: object) -> LayerInfo:
+    return _LAYER_INFO.validate_python(described)

@@ -1,0 +1,127 @@
+"""The training loop: epochs and batches, every draw named by seed and epoch so that it can be repeated exactly."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.learning.rule import Batch, LearningRule, Metrics
+from labctl.network.label import Vectors
+from labctl.network.randomness import named_generator
+from labctl.orchestrator.acquisition import Acquisition
+from labctl.orchestrator.evaluation import score_samples
+from labctl.orchestrator.schedules import Schedule, carry_out
+
+STATISTICS_SAMPLES = 200
+"""Samples whose first responses freeze encoders and standardisation."""
+
+
+class TrainingRecord(Protocol):
+    """Where the course of training is kept."""
+
+    def append_step(self, step: int, epoch: int, metrics: Metrics) -> None:
+        """Keep the figures of one step."""
+        ...
+
+    def append_event(self, kind: str, detail: object) -> None:
+        """Keep the figures of an epoch."""
+        ...
+
+    def append_checkpoint(self, epoch: int, next_id: int, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+        """Keep the state from which training goes on with epoch `epoch`."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches training."""
+
+    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
+        """Called after each epoch (counted from 1) with the mean of its steps' figures."""
+        ...
+
+
+class Training:
+    """Trains `rule` on `features` (n, d), `labels` (n,) and their data-set indices `samples` (n,)."""
+
+    def __init__(
+        self,
+        rule: LearningRule,
+        schedule: Schedule,
+        acquisition: Acquisition,
+        *,
+        features: Vectors,
+        labels: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        seed: int,
+        record: TrainingRecord | None = None,
+        checkpoint_every: int = 1,
+        observer: Observer | None = None,
+    ) -> None:
+        self._rule = rule
+        self._schedule = schedule
+        self._acquisition = acquisition
+        self._batch = Batch(features, labels, samples)
+        self._seed = seed
+        self._record = record
+        self._checkpoint_every = checkpoint_every
+        self._observer = observer
+
+    def run(self, first_epoch: int = 0, until_epoch: int | None = None) -> None:
+        """Train from `first_epoch` (counted from 0; its state restored by the caller) to `until_epoch` or the end."""
+        if first_epoch == 0:
+            self._prepare()
+        self._acquisition.step = first_epoch * self._steps_per_epoch
+        for epoch in range(first_epoch, self._rule.epochs if until_epoch is None else until_epoch):
+            metrics = self._epoch(epoch)
+            last = epoch + 1 == self._rule.epochs
+            if last:
+                self._rule.finish()
+            self._report(epoch + 1, metrics)
+            if last or (epoch + 1) % self._checkpoint_every == 0:
+                self._checkpoint(epoch + 1)
+
+    def _prepare(self) -> None:
+        generator = named_generator(self._seed, "statistics")
+        self._acquisition.begin(named_generator(self._seed, "order", "statistics"))
+        n = len(self._batch.samples)
+        chosen = np.sort(generator.permutation(n)[:STATISTICS_SAMPLES])
+        carry_out(self._rule.prepare(self._part(chosen), generator), self._schedule)
+
+    def _epoch(self, epoch: int) -> Metrics:
+        generator = named_generator(self._seed, "epoch", epoch)
+        self._acquisition.begin(named_generator(self._seed, "order", epoch))
+        order = generator.permutation(len(self._batch.samples))
+        totals: dict[str, float] = {}
+        starts = range(0, len(order), self._rule.batch)
+        for start in starts:
+            batch = self._part(order[start : start + self._rule.batch])
+            metrics = carry_out(self._rule.step(batch, generator), self._schedule)
+            if self._record is not None:
+                self._record.append_step(self._acquisition.step, epoch, metrics)
+            self._acquisition.step += 1
+            for name, value in metrics.items():
+                totals[name] = totals.get(name, 0.0) + value
+        return {name: total / len(starts) for name, total in totals.items()}
+
+    def _report(self, epoch: int, metrics: Metrics) -> None:
+        if self._record is None or self._observer is None:
+            return
+        if self._schedule.remembers_training:
+            whole = self._batch
+            scores = score_samples(self._rule, self._schedule, whole.features, whole.samples, "train")
+            metrics = {**metrics, "train_accuracy": float((scores.argmax(axis=1) == whole.labels).mean())}
+        self._record.append_event("epoch", {"epoch": epoch, **metrics})
+        self._observer.epoch_done(epoch, metrics)
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-len(self._batch.samples) // self._rule.batch)
+
+    def _part(self, rows: NDArray[np.int64]) -> Batch:
+        whole = self._batch
+        return Batch(whole.features[rows], whole.labels[rows], whole.samples[rows])
+
+    def _checkpoint(self, epoch: int) -> None:
+        if self._record is not None:
+            self._record.append_checkpoint(epoch, self._acquisition.next_id, self._rule.arrays())

@@ -1,0 +1,105 @@
+"""Passes on their way into the log and out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.layer import Drives, ResponseValues, RowIds
+
+REPEATS_PER_ID = 256
+"""A pass is stored under `id * REPEATS_PER_ID + repeat`."""
+
+MAX_ID = 2**63 // REPEATS_PER_ID - 1
+
+Integers = NDArray[np.int64]
+Texts = NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class PassRows:
+    """One acquired chunk of `n` passes of one block.
+
+    `ids` (n,) name the passes within the run, `repeat` counts attempts at them (0 = first); `purpose` is a word such as
+    train, statistics, test, evaluate, predict or reference. `samples` (n,) are indices into the data set, `labels` (n,)
+    the labels embedded in the drive, -1 for none. `status` (n,) of `RowStatus`, `time_s` (n,) POSIX seconds,
+    `drives` (n, n_in), `responses` (n, n_out) in the number type the instrument delivered.
+
+    Raises `ValueError` when the arrays do not fit together.
+    """
+
+    ids: RowIds
+    repeat: int
+    step: int
+    block: int
+    purpose: str
+    samples: Integers
+    labels: Integers
+    layer: str
+    state_id: str
+    status: NDArray[np.uint8]
+    time_s: NDArray[np.float64]
+    drives: Drives
+    responses: ResponseValues
+
+    def __post_init__(self) -> None:
+        columns = (
+            ("ids", self.ids, 1, np.int64),
+            ("samples", self.samples, 1, np.int64),
+            ("labels", self.labels, 1, np.int64),
+            ("status", self.status, 1, np.uint8),
+            ("time_s", self.time_s, 1, np.float64),
+            ("drives", self.drives, 2, np.float32),
+            ("responses", self.responses, 2, None),
+        )
+        for name, column, n_axes, dtype in columns:
+            if column.ndim != n_axes or len(column) != len(self.ids) or 0 in column.shape[1:]:
+                raise ValueError(f"{name} of {len(self.ids)} passes have shape {column.shape}")
+            if dtype is not None and column.dtype != dtype:
+                raise ValueError(f"{name} of passes are {np.dtype(dtype)}, got {column.dtype}")
+        if self.responses.dtype.kind not in "biufc":
+            raise ValueError(f"responses are numbers, got {self.responses.dtype}")
+        if not 0 <= self.repeat < REPEATS_PER_ID:
+            raise ValueError(f"a pass is repeated at most {REPEATS_PER_ID - 1} times, got repeat {self.repeat}")
+        if len(self.ids) and not (self.ids.min() >= 0 and self.ids.max() <= MAX_ID):
+            raise ValueError(f"pass ids lie within 0 to {MAX_ID}, got {self.ids.min()} to {self.ids.max()}")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPasses:
+    """`n` passes read back from the log, all with the same number and type of drives and responses.
+
+    Fields as in `PassRows`, except that every one is an array with a value per pass. `drives` (n, n_in) and `values`
+    (n, n_out) are read-only.
+    """
+
+    ids: RowIds
+    repeats: Integers
+    steps: Integers
+    blocks: Integers
+    purposes: Texts
+    samples: Integers
+    labels: Integers
+    layers: Texts
+    state_ids: Texts
+    status: NDArray[np.uint8]
+    time_s: NDArray[np.float64]
+    drives: Drives
+    values: ResponseValues
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def join(parts: Sequence[RecordedPasses]) -> RecordedPasses:
+    """Return parts of the same form, at least one, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = (field.name for field in fields(RecordedPasses))
+    return RecordedPasses(*(np.concatenate([getattr(part, column) for part in parts]) for column in columns))
+
+
+def take(passes: RecordedPasses, chosen: NDArray[np.bool_]) -> RecordedPasses:
+    """Return the passes where `chosen` (n,) is true."""
+    return RecordedPasses(*(getattr(passes, field.name)[chosen] for field in fields(RecordedPasses)))

@@ -1,0 +1,75 @@
+"""What computed a run: the machine, the libraries and their versions."""
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+_ENVIRONMENT = re.compile(r"OMP_NUM_THREADS|OPENBLAS_\w+|LABCTL_\w+")
+_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def collect() -> dict[str, Any]:
+    """Return where and with what this process computes, as JSON values.
+
+    `arithmetic` holds what decides about the last bit of a result. Of the environment only OMP_NUM_THREADS,
+    OPENBLAS_* and LABCTL_* are recorded, as anything else may hold secrets.
+    """
+    return {
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "arithmetic": {
+            "machine": platform.machine(),
+            "cpu": _cpu_model(),
+            "libc": " ".join(platform.libc_ver()),
+            "numpy": np.__version__,
+            "blas": _blas(),
+        },
+        "packages": _package_versions(),
+        "environment": {name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)},
+    }
+
+
+def same_arithmetic(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Return whether two results of `collect` promise results that are equal bit for bit."""
+    return a["arithmetic"] == b["arithmetic"]
+
+
+def _cpu_model() -> str:
+    table = Path("/proc/cpuinfo")
+    if table.exists():
+        model = re.search(r"^model name\s*:\s*(.+)$", table.read_text(encoding="utf-8"), re.MULTILINE)
+        if model:
+            return model[1]
+    return platform.processor()
+
+
+def _blas() -> dict[str, Any]:
+    """Describe the BLAS numpy was built with and, where it can be asked, the kernels and threads it runs with.
+
+    scipy brings a BLAS of its own, loaded or not as chance will have it: it is left out where numpy's is known.
+    """
+    built: Any = np.show_config(mode="dicts")
+    blas = built["Build Dependencies"]["blas"]
+    libraries = cast("list[dict[str, Any]]", threadpool_info())
+    loaded = [library for library in libraries if library["user_api"] == "blas"]
+    numpys = [library for library in loaded if f"{os.sep}numpy" in library["filepath"]] or loaded
+    return {
+        "name": blas["name"],
+        "version": blas["version"],
+        "kernels": [library.get("architecture") for library in numpys],
+        "threads": [library["num_threads"] for library in numpys],
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    required = [line for line in metadata.requires("labctl") or [] if "extra ==" not in line]
+    names = [match[0] for match in map(_REQUIREMENT_NAME.match, required) if match]
+    return {name: metadata.version(name) for name in ["labctl", *sorted(names)]}

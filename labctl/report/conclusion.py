@@ -1,0 +1,70 @@
+"""Concludes a finished run: baselines, model bundle, report page, and the result in a few figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labctl.config.loading import LoadedExperiment
+from labctl.contract.errors import RecordError
+from labctl.orchestrator.assembly import Task
+from labctl.orchestrator.model import describe_model
+from labctl.orchestrator.runs import continue_run
+from labctl.record.bundle import write_bundle
+from labctl.record.folder import LOG_NAME, MODEL_NAME
+from labctl.record.reader import LogReader
+from labctl.report.baselines import Baseline, compute_baselines
+from labctl.report.page import write_page
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """A run's result: accuracies are shares from 0 to 1, `interval` is the 95 % interval over test samples."""
+
+    accuracy: float
+    interval: tuple[float, float]
+    baselines: Mapping[str, float]
+    passes: int
+    hardware_s: float
+    simulated: bool
+
+
+def conclude(folder: Path, loaded: LoadedExperiment, task: Task) -> Conclusion:
+    """Compute what is not yet in the run's record, write model and report, and return the result.
+
+    Raises `RecordError` when the run has not been tested yet.
+    """
+    with LogReader(folder / LOG_NAME) as reader:
+        kinds = {event.kind for event in reader.events()}
+        if "test" not in kinds:
+            raise RecordError(f"{folder.name} is not finished: go on with `labctl resume {folder}`")
+        checkpoint = reader.latest_checkpoint()
+        assert checkpoint is not None
+        task.rule.restore(checkpoint.arrays)
+        write_bundle(folder / MODEL_NAME, *describe_model(task))
+        if "baselines" not in kinds:
+            _record_baselines(folder, loaded, compute_baselines(loaded, task, reader))
+        write_page(reader, folder / "report.html")
+        return _summary(reader)
+
+
+def _record_baselines(folder: Path, loaded: LoadedExperiment, baselines: list[Baseline]) -> None:
+    with continue_run(folder, loaded) as log:
+        detail = {baseline.name: {"right": np.flatnonzero(baseline.right).tolist()} for baseline in baselines}
+        log.append_event("baselines", detail)
+
+
+def _summary(reader: LogReader) -> Conclusion:
+    meta, events = reader.meta(), {event.kind: event.detail for event in reader.events()}
+    test = events["test"]
+    seconds = [block["nominal_pass_s"] for block in meta["blocks"]]
+    counts = reader.count_by_block()
+    return Conclusion(
+        accuracy=test["accuracy"],
+        interval=(test["low"], test["high"]),
+        baselines={name: len(found["right"]) / test["samples"] for name, found in events["baselines"].items()},
+        passes=sum(counts.values()),
+        hardware_s=sum(count * seconds[block] for block, count in counts.items()),
+        simulated=meta["simulated"],
+    )

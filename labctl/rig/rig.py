@@ -1,0 +1,138 @@
+"""A rig: instruments and layers built from a rig file, opened together, made safe on every way out."""
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from labctl.config.loading import LoadedRig
+from labctl.config.placing import errors_at
+from labctl.contract.clock import Clock, SimulatedClock, WallClock
+from labctl.contract.driver import BuildContext, Instrument
+from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.layer import PhysicalLayer
+from labctl.rig.drivers import instrument_driver, layer_driver
+
+_log = logging.getLogger(__name__)
+
+Part = Instrument | PhysicalLayer
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Everything one rig file names, by name. Building it touches no hardware."""
+
+    name: str
+    instruments: Mapping[str, Instrument]
+    layers: Mapping[str, PhysicalLayer]
+    power_w: float | None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no layer of the rig has real hardware behind it."""
+        return all(layer.info.simulated for layer in self.layers.values())
+
+
+def build_rig(loaded: LoadedRig) -> Rig:
+    """Construct the instruments and layers of a rig file.
+
+    Raises `ConfigError` at the line that is wrong: unknown driver or kind, settings that do not fit.
+    """
+    document, rig = loaded.document, loaded.rig
+    clock = _clock(rig.time_scale)
+    instruments: dict[str, Instrument] = {}
+    for name, body in rig.instruments.items():
+        with errors_at(document, "instruments", name, "driver"):
+            driver = instrument_driver(str(body["driver"]))
+        settings = document.validate(driver.settings, at=("instruments", name), ignoring=frozenset({"driver"}))
+        with errors_at(document, "instruments", name):
+            instruments[name] = driver.build(settings, BuildContext(name, document.folder, clock))
+    layers: dict[str, PhysicalLayer] = {}
+    for name, body in rig.layers.items():
+        with errors_at(document, "layers", name, "kind"):
+            kind = layer_driver(str(body["kind"]))
+        settings = document.validate(kind.settings, at=("layers", name), ignoring=frozenset({"kind"}))
+        with errors_at(document, "layers", name):
+            layers[name] = kind.build(settings, instruments, BuildContext(name, document.folder, clock))
+    return Rig(rig.name, instruments, layers, rig.power_w)
+
+
+def find_layer(rigs: Mapping[str, Rig], name: str) -> PhysicalLayer:
+    """Return the layer a block names: `cavity`, or `main.cavity` where several rigs have one of that name.
+
+    Raises `InputError` when there is none or more than one.
+    """
+    matches = {
+        f"{role}.{layer_name}": layer
+        for role, rig in rigs.items()
+        for layer_name, layer in rig.layers.items()
+        if name in (layer_name, f"{role}.{layer_name}")
+    }
+    if len(matches) == 1:
+        return next(iter(matches.values()))
+    if matches:
+        raise InputError(f"layer '{name}' is in more than one rig; write one of: {', '.join(matches)}")
+    present = ", ".join(f"{layer}" for rig in rigs.values() for layer in rig.layers)
+    raise InputError(f"no rig has a layer '{name}'; there are: {present}")
+
+
+@contextmanager
+def opened(rigs: Iterable[Rig]) -> Generator[None]:
+    """Open all instruments and layers of `rigs`; make them safe and close them on every way out.
+
+    Raises one `InstrumentError` that names everything that failed to open.
+    """
+    parts = _parts(rigs)
+    try:
+        with made_safe(rigs):
+            _open_all(parts)
+            yield
+    finally:
+        _each(reversed(parts), "close", lambda part: part.close())
+
+
+@contextmanager
+def made_safe(rigs: Iterable[Rig]) -> Generator[None]:
+    """Make all instruments and layers of `rigs` safe on every way out."""
+    try:
+        yield
+    finally:
+        _each(reversed(_parts(rigs)), "make safe", lambda part: part.make_safe())
+
+
+def _parts(rigs: Iterable[Rig]) -> list[tuple[str, Part]]:
+    return [part for rig in rigs for part in (*rig.instruments.items(), *rig.layers.items())]
+
+
+def _open_all(parts: Sequence[tuple[str, Part]]) -> None:
+    failures: list[InstrumentError] = []
+    for _, part in parts:
+        try:
+            part.open()
+        except InstrumentError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise InstrumentError(
+            ", ".join(error.instrument for error in failures), "; ".join(str(error) for error in failures)
+        )
+
+
+def _each(
+    parts: Iterator[tuple[str, Part]],
+    action: str,
+    act: Callable[[Part], None],
+) -> None:
+    """Act on every part, whatever the ones before it did: one that fails must not keep the next one unsafe."""
+    for name, part in parts:
+        try:
+            act(part)
+        except Exception:  # noqa: BLE001 - whatever fails, the next part must still be made safe
+            _log.exception("could not %s '%s'", action, name)
+
+
+def _clock(scale: float | str) -> Clock:
+    if scale == "instant":
+        return SimulatedClock(float("inf"))
+    return WallClock() if float(scale) == 1.0 else SimulatedClock(float(scale))

@@ -1,0 +1,245 @@
+"""Loudspeakers and microphones in a simulated box, behind the interface of a real sound card.
+
+Rows are reproducible one by one: noise belongs to (seed, row id, how often that id was played since `open`), drift to
+(seed, row id x burst duration), and an exchange starts from silence. A burst that lets the box fall silent before the
+next row's readout therefore gives the same numbers in any order, alone or after a restart.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from labctl.contract.audio import Burst, Recording, Samples, SpeakerOutput
+from labctl.contract.clock import Clock
+from labctl.contract.driver import BuildContext, InstrumentDriver, Settings
+from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.units import Celsius, DecibelFullScale, Hertz, Metres
+from labctl_simulators.physics.cavity import Box, Loudspeaker, impulse_responses, place
+from labctl_simulators.physics.convolution import ResponseMatrix
+
+Real = NDArray[np.float64]
+
+LOUDSPEAKER = Loudspeaker(resonance_hz=174.0, quality=0.66, pressure_at_1m_pa=1.0)
+"""A 3-inch driver, after the data sheet of Eastech FSB132030-0400: f_s 174 Hz, Q_ts 0.66, 91 dB SPL at 2.83 V and 1 m.
+Full scale is taken as 2.83 V (rms of a sine): a peak of 1.0 Pa at 1 m."""
+
+FULL_SCALE_PA = 24.7
+"""Peak pressure at digital full scale: 12.5 mV/Pa, 30 dB gain, and a line input that clips at +19 dBu (9.77 V)."""
+
+HIGHEST_MODE_HZ = 4000.0
+"""The modal sum ends here (or at half the sample rate); raising it to 6 kHz moves responses below 1.5 kHz by 2 %."""
+
+DRIFT_PERIODS_S = (30.0, 600.0)
+N_DRIFT_TERMS = 4
+
+_POSITIONS, _DRIFT, _NOISE = range(3)
+"""Named random streams below one seed."""
+
+
+class BoxSettings(Settings):
+    """The box. An absorption of 0.16 is a box of 9.5 mm plywood panels.
+
+    (Mean of 0.22, 0.17 and 0.09 at 250, 500 and 1000 Hz in the usual tables, as in F. A. Everest and K. C. Pohlmann,
+    *Master Handbook of Acoustics*, appendix.) 1.2 m x 0.9 m x 0.7 m of it reverberates for 0.14 s.
+    """
+
+    length_m: Metres = Field(alias="length", gt=0)
+    width_m: Metres = Field(alias="width", gt=0)
+    height_m: Metres = Field(alias="height", gt=0)
+    absorption: float = Field(gt=0, lt=1, description="share of the incident energy that a wall absorbs")
+    temperature_c: Celsius = Field(alias="temperature", gt=-40, lt=60)
+
+    @property
+    def box(self) -> Box:
+        """The box as physics sees it."""
+        return Box((self.length_m, self.width_m, self.height_m), self.absorption, self.temperature_c)
+
+
+class SpeakerSettings(Settings):
+    """One loudspeaker."""
+
+    max_level_dbfs: DecibelFullScale = Field(alias="max_level", le=0)
+
+
+class CompressionSettings(Settings):
+    """Memoryless compression of every loudspeaker, x -> s · tanh(x / s), where s is `saturation`."""
+
+    saturation_dbfs: DecibelFullScale = Field(alias="saturation")
+
+
+class SimulatedInterfaceSettings(Settings):
+    """A sound card whose loudspeakers and microphones share a box.
+
+    `seed` draws their positions (the medium), the drift and the noise. `drift` is the rms of a slow gain error of each
+    microphone, with periods of 30 s to 10 min; repeated drives on a real bench moved by 0.1 to 1 % within six seconds.
+    `noise` is white and rms over the whole band. Without `compression` the loudspeakers are linear.
+    """
+
+    samplerate_hz: Hertz = Field(alias="samplerate", ge=1000)
+    speakers: dict[str, SpeakerSettings] = Field(min_length=1)
+    microphones: tuple[str, ...] = Field(min_length=1)
+    box: BoxSettings
+    noise_dbfs: DecibelFullScale = Field(alias="noise", default=-80.0, le=0)
+    drift: float = Field(default=0.005, ge=0, le=0.2)
+    compression: CompressionSettings | None = None
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _microphones_differ(self) -> "SimulatedInterfaceSettings":
+        if len(set(self.microphones)) < len(self.microphones):
+            raise ValueError("microphones: every name must be different")
+        return self
+
+
+class SimulatedInterface:
+    """An `AudioInterface` over a simulated cavity. `speakers_m` and `microphones_m` are positions from a corner."""
+
+    def __init__(self, settings: SimulatedInterfaceSettings, name: str, clock: Clock) -> None:
+        self._settings = settings
+        self._name = name
+        self._clock = clock
+        self._outputs = tuple(
+            SpeakerOutput(speaker, _fraction(each.max_level_dbfs)) for speaker, each in settings.speakers.items()
+        )
+        n_speakers = len(self._outputs)
+        points_m = place(settings.box.box, n_speakers + len(settings.microphones), _rng(settings.seed, _POSITIONS))
+        self.speakers_m, self.microphones_m = points_m[:n_speakers], points_m[n_speakers:]
+        self._drift = _Drift(settings.drift, len(settings.microphones), _rng(settings.seed, _DRIFT))
+        self._cavity: ResponseMatrix | None = None
+        self._epoch_s = 0.0
+        self._plays: Counter[int] = Counter()
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        return self._name
+
+    @property
+    def samplerate_hz(self) -> float:
+        """Return the samples per second of every channel."""
+        return self._settings.samplerate_hz
+
+    @property
+    def outputs(self) -> tuple[SpeakerOutput, ...]:
+        """Return the speakers, in channel order."""
+        return self._outputs
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the microphones' names, in channel order."""
+        return self._settings.microphones
+
+    @property
+    def simulated(self) -> bool:
+        """Return that there is no hardware here."""
+        return True
+
+    @property
+    def state_id(self) -> str:
+        """Name the medium and everything else that the settings determine."""
+        return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
+
+    def open(self) -> None:
+        """Compute the box's impulse responses; does nothing when already open."""
+        if self._cavity is not None:
+            return
+        responses_pa = impulse_responses(
+            self._settings.box.box,
+            LOUDSPEAKER,
+            self.speakers_m,
+            self.microphones_m,
+            samplerate_hz=self.samplerate_hz,
+            highest_mode_hz=min(HIGHEST_MODE_HZ, self.samplerate_hz / 2),
+        )
+        self._cavity = ResponseMatrix(responses_pa / FULL_SCALE_PA)
+        # POSIX time at laboratory time zero: recordings are stamped with the time that the laboratory counts.
+        self._epoch_s = time.time() - self._clock.now_s()
+        self._plays.clear()
+
+    def exchange(self, bursts: Iterable[Burst]) -> Iterator[Recording]:
+        """Play bursts back to back, starting from silence, and yield one recording for each.
+
+        Raises `InstrumentError` when closed, or for a burst that does not fit the speakers or their levels.
+        """
+        if self._cavity is None:
+            raise InstrumentError(self._name, "the interface is not open", command="exchange")
+        cavity, ringing = self._cavity, self._cavity.silence()
+        for burst in bursts:
+            self._check(burst)
+            ringing, heard = cavity.stream(ringing, self._radiated(burst.samples))
+            duration_s = len(burst.samples) / self.samplerate_hz
+            samples = self._digitised(heard, burst.id, duration_s)
+            self._clock.sleep_s(duration_s)
+            yield Recording(burst.id, samples, self._epoch_s + self._clock.now_s(), xrun=False)
+
+    def make_safe(self) -> None:
+        """Do nothing: between exchanges nothing is played."""
+
+    def close(self) -> None:
+        """Forget the impulse responses."""
+        self._cavity = None
+
+    def _check(self, burst: Burst) -> None:
+        command = f"burst {burst.id}"
+        if burst.samples.ndim != 2 or burst.samples.shape[1] != len(self._outputs):
+            shape = f"samples of shape {burst.samples.shape}, not (n, {len(self._outputs)})"
+            raise InstrumentError(self._name, shape, command=command)
+        peaks = np.maximum(burst.samples.max(axis=0), -burst.samples.min(axis=0))
+        for speaker, peak in zip(self._outputs, peaks.tolist(), strict=True):
+            # A float32 sample may lie half a unit in the last place above the limit it was scaled to.
+            if not peak <= speaker.max_level * (1.0 + 1e-6):
+                cause = f"speaker {speaker.name} was asked to play {peak:g}, its maximum is {speaker.max_level:g}"
+                raise InstrumentError(self._name, cause, command=command)
+
+    def _radiated(self, samples: Samples) -> NDArray[np.floating]:
+        if self._settings.compression is None:
+            return samples
+        limit = _fraction(self._settings.compression.saturation_dbfs)
+        return limit * np.tanh(samples.astype(np.float64) / limit)
+
+    def _digitised(self, heard: Real, row_id: int, duration_s: float) -> Samples:
+        """Return what the converters deliver: drifting gain, noise, and saturation at full scale."""
+        self._plays[row_id] += 1
+        rng = _rng(self._settings.seed, _NOISE, row_id, self._plays[row_id])
+        samples = rng.standard_normal(heard.shape[::-1], dtype=np.float32)
+        samples *= np.float32(_fraction(self._settings.noise_dbfs))
+        samples += heard.T * self._drift.gains(row_id * duration_s)[:, None]
+        return np.clip(samples, -1.0, 1.0, out=samples).T
+
+
+class _Drift:
+    """Gains (n_channels,) as a smooth function of laboratory time: a few slow sines with rms `drift` in all."""
+
+    def __init__(self, drift: float, n_channels: int, rng: np.random.Generator) -> None:
+        shape = (n_channels, N_DRIFT_TERMS)
+        self._amplitude = drift * np.sqrt(2.0 / N_DRIFT_TERMS)
+        self._rad_per_s = 2.0 * np.pi / np.exp(rng.uniform(*np.log(DRIFT_PERIODS_S), size=shape))
+        self._phase = rng.uniform(0.0, 2.0 * np.pi, size=shape)
+
+    def gains(self, time_s: float) -> Real:
+        return 1.0 + self._amplitude * np.sin(self._rad_per_s * time_s + self._phase).sum(axis=1)
+
+
+def _fraction(level_dbfs: float) -> float:
+    return 10.0 ** (level_dbfs / 20.0)
+
+
+def _rng(seed: int, *stream: int) -> np.random.Generator:
+    # A row id is any int64; a spawn key holds unsigned words.
+    key = tuple(word % 2**64 for word in stream)
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def _build(settings: SimulatedInterfaceSettings, context: BuildContext) -> SimulatedInterface:
+    try:
+        return SimulatedInterface(settings, context.name, context.clock)
+    except ValueError as error:
+        raise InputError(f"instrument '{context.name}': {error}") from error
+
+
+DRIVER = InstrumentDriver(SimulatedInterfaceSettings, _build)

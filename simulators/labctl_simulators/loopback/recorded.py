@@ -1,0 +1,234 @@
+"""A layer that answers as a recorded system would: a surrogate fitted to measured drive and response pairs.
+
+Rows are computed one at a time and noise belongs to (seed, row id, how often that id was measured since `open`), so a
+row's numbers depend neither on its neighbours nor on a restart.
+"""
+
+import hashlib
+import logging
+import time
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from labctl.contract.clock import Clock
+from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings
+from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.units import Decibel, Seconds
+from labctl_simulators.physics.surrogate import Surrogate, Thresholds, fit_surrogate
+
+Real = NDArray[np.float64]
+
+CHUNK_ROWS = 64
+CHUNK_S = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class RecordingKeys(Settings):
+    """Names of the arrays in the file: drives (n, n_inputs) and responses (n, n_outputs)."""
+
+    drives: str = "x"
+    responses: str = "y"
+
+
+class RecordedSettings(Settings):
+    """Recorded pairs in an .npz file, and what of them counts as a signal (see `Thresholds`).
+
+    `noise` adds each channel's held-out residual on every pass. Inputs and outputs without signal are dropped.
+    """
+
+    path: Path
+    keys: RecordingKeys = RecordingKeys()
+    weakest_output_db: Decibel = Field(alias="weakest_output", default=-30.0, le=0)
+    least_r2: float = Field(default=0.9, gt=0, lt=1)
+    least_input_share: float = Field(default=0.0005, ge=0, lt=1)
+    holdout_fraction: float = Field(default=0.2, gt=0, lt=0.5)
+    noise: bool = True
+    seed: int = Field(ge=0)
+    pass_s: Seconds = Field(alias="pass", gt=0)
+
+
+class RecordedLayer:
+    """A `PhysicalLayer` that replays the behaviour of a recorded one.
+
+    `surrogate` states per channel what the model is worth. A prediction plus noise may fall below zero where the
+    response is near zero; it is left there, since cutting it off would bias the mean.
+    """
+
+    def __init__(self, settings: RecordedSettings, surrogate: Surrogate, digest: str, name: str, clock: Clock) -> None:
+        self.surrogate = surrogate
+        self._settings = settings
+        self._clock = clock
+        self._state_id = hashlib.sha256((settings.model_dump_json(exclude={"path"}) + digest).encode()).hexdigest()[:12]
+        self._info = _layer_info(surrogate, name, settings.pass_s)
+        self._open = False
+        self._epoch_s = 0.0
+        self._passes: Counter[int] = Counter()
+
+    @property
+    def info(self) -> LayerInfo:
+        """Describe the live inputs and outputs; valid before `open`."""
+        return self._info
+
+    @property
+    def state_id(self) -> str:
+        """Name the recordings and settings (not the folder the recordings lie in)."""
+        return self._state_id
+
+    def open(self) -> None:
+        """Start counting passes; does nothing when already open."""
+        if not self._open:
+            self._open = True
+            self._epoch_s = time.time() - self._clock.now_s()
+            self._passes.clear()
+
+    def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
+        """Answer rows one by one, each taking the nominal time of a pass.
+
+        Raises `DriveError`, before anything is answered, for drives outside the recorded domain: the range of each
+        input, or the range of the vector's norm. Raises `InstrumentError` when closed.
+        """
+        check_drives(self._info, drives, ids)
+        self._check_norms(drives, ids)
+        if not self._open:
+            raise InstrumentError(self._info.name, "the layer is not open", command="measure")
+        return self._chunks(drives, ids, stop)
+
+    def make_safe(self) -> None:
+        """Do nothing: no hardware is behind the recordings."""
+
+    def close(self) -> None:
+        """Close."""
+        self._open = False
+
+    def _check_norms(self, drives: Drives, ids: RowIds) -> None:
+        low, high = self.surrogate.norm_range
+        norms = np.linalg.norm(drives.astype(np.float64), axis=1)
+        # The recorded norms were computed with another memory layout, hence with another rounding of the last place.
+        outside = np.flatnonzero((norms < low * (1.0 - 1e-12)) | (norms > high * (1.0 + 1e-12)))
+        if outside.size:
+            row = int(outside[0])
+            raise DriveError(
+                f"layer '{self._info.name}', row id {ids[row]}: a drive of norm {norms[row]:.4g} lies outside what was "
+                f"recorded, {low:.4g} to {high:.4g}; the surrogate would have to guess"
+            )
+
+    def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
+        waiting: list[_Row] = []
+        flushed_s = time.monotonic()
+        for row_id, drive in zip(ids.tolist(), drives.astype(np.float64), strict=True):
+            if stop.is_set():
+                break
+            waiting.append(self._answer(row_id, drive))
+            if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
+                yield _chunk(waiting)
+                waiting, flushed_s = [], time.monotonic()
+        if waiting:
+            yield _chunk(waiting)
+
+    def _answer(self, row_id: int, drive: Real) -> "_Row":
+        values = self.surrogate.predict(drive)
+        self._passes[row_id] += 1
+        if self._settings.noise:
+            # A row id is any int64; a spawn key holds unsigned words.
+            key = (row_id % 2**64, self._passes[row_id])
+            rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(self._settings.seed, spawn_key=key)))
+            values = values + self.surrogate.residual * rng.standard_normal(len(values))
+        self._clock.sleep_s(self._settings.pass_s)
+        return _Row(row_id, values.astype(np.float32), self._epoch_s + self._clock.now_s())
+
+
+class _Row(NamedTuple):
+    id: int
+    values: NDArray[np.float32]
+    time_s: float
+
+
+def _chunk(rows: list[_Row]) -> Responses:
+    return Responses(
+        ids=np.array([row.id for row in rows], dtype=np.int64),
+        values=np.stack([row.values for row in rows]),
+        status=np.full(len(rows), RowStatus.OK, dtype=np.uint8),
+        time_s=np.array([row.time_s for row in rows]),
+    )
+
+
+def _layer_info(surrogate: Surrogate, name: str, pass_s: float) -> LayerInfo:
+    bounds = zip(surrogate.inputs.tolist(), surrogate.low.tolist(), surrogate.high.tolist(), strict=True)
+    return LayerInfo(
+        name=name,
+        inputs=tuple(Channel(f"x{index}", "as recorded", low, high) for index, low, high in bounds),
+        outputs=tuple(Channel(f"y{index}", "as recorded", -np.inf, np.inf) for index in surrogate.outputs.tolist()),
+        nominal_pass_s=pass_s,
+        resources=frozenset({name}),
+        simulated=True,
+    )
+
+
+def load_pairs(path: Path, keys: RecordingKeys) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return drives (n, n_inputs) and responses (n, n_outputs). Raises `InputError` for a file that has none."""
+    try:
+        with np.load(path) as archive:
+            missing = [key for key in (keys.drives, keys.responses) if key not in archive]
+            if missing:
+                present = ", ".join(archive) or "nothing"
+                raise InputError(f"{path}: there is no array '{missing[0]}'; the file holds {present}")
+            drives, responses = np.asarray(archive[keys.drives]), np.asarray(archive[keys.responses])
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; name the .npz file of recorded pairs as `path`") from error
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a readable .npz file ({error}); copy it again") from error
+    for key, array in ((keys.drives, drives), (keys.responses, responses)):
+        if array.ndim != 2 or array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: '{key}' must be a table of numbers, not {array.dtype} of shape {array.shape}")
+        if not np.isfinite(array).all():
+            row, column = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise InputError(f"{path}: '{key}' is not a finite number at row {row}, column {column}")
+    if len(drives) != len(responses):
+        raise InputError(f"{path}: {len(drives)} drives but {len(responses)} responses; they must be pairs")
+    return drives.astype(np.float32), responses.astype(np.float32)
+
+
+def _report(layer: RecordedLayer) -> None:
+    fitted = layer.surrogate
+    channels = zip(layer.info.outputs, fitted.r2, fitted.residual, fitted.rooted, strict=True)
+    for channel, r2, residual, rooted in channels:
+        model = "root of a quadratic form" if rooted else "quadratic form"
+        _log.info("%s %s: held-out R2 %.4f, residual %.3g (%s)", layer.info.name, channel.name, r2, residual, model)
+    for index in sorted(set(range(len(fitted.held))) - set(fitted.inputs.tolist())):
+        _log.info("%s x%d carries no signal, held at %.3g", layer.info.name, index, fitted.held[index])
+
+
+def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> RecordedLayer:
+    """Load and fit; a surrogate needs no instrument."""
+    del instruments
+    path = context.folder / settings.path
+    drives, responses = load_pairs(path, settings.keys)
+    thresholds = Thresholds(settings.weakest_output_db, settings.least_r2, settings.least_input_share)
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
+    try:
+        surrogate = fit_surrogate(
+            drives.astype(np.float64),
+            responses.astype(np.float64),
+            thresholds=thresholds,
+            holdout_fraction=settings.holdout_fraction,
+            rng=rng,
+        )
+    except ValueError as error:
+        raise InputError(f"layer '{context.name}', {path}: {error}") from error
+    digest = hashlib.sha256(drives.tobytes() + responses.tobytes()).hexdigest()
+    layer = RecordedLayer(settings, surrogate, digest, context.name, context.clock)
+    _report(layer)
+    return layer
+
+
+DRIVER = LayerDriver(RecordedSettings, _build)
