@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from labctl.config.errors import PlacedError
@@ -202,6 +202,9 @@ class Adam(Settings):
 
     kind: Literal["adam"] = "adam"
     lr: float = Field(default=5e-4, gt=0, description="learning rate")
+    decay: Literal["none", "cosine"] = Field(
+        default="none", description="course of the learning rate over training; cosine: falls to zero"
+    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean of the gradient")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the mean of its square")
     epsilon: float = Field(default=1e-8, gt=0, description="keeps the step finite where the gradient vanishes")
@@ -220,7 +223,7 @@ class PhyllTraining(Settings):
     inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
     optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
     precision: Precision = Field(default="float32", description="number type of the weights")
-    init_from: str | None = Field(default=None, min_length=1, description="run whose weights to start from")
+    init_from: str | None = Field(default=None, min_length=1, description="model folder (RUN/model) whose weights to start from")
 
 
 class ReadoutTraining(Settings):
@@ -257,6 +260,8 @@ class Report(Settings):
 
 class Experiment(Settings):
     """One experiment: data, network, training and the rigs it runs on."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["rig"]}, {"required": ["rigs"]}]})
 
     schema_version: Literal["labctl/experiment/1"] = Field(alias="schema", description="version of this file's form")
     name: Name = Field(description="what runs are called")

@@ -239,4 +239,5 @@ def _wrong(finding: Finding, value: Any) -> Complaint:
 
 def _reworded(error: ErrorDetails) -> str:
     message = error["msg"]
-    return message.replace("Input should be", "expected").replace("valid ", "").split(", unable to")[0]
+    message = message.replace("Input should be", "expected").replace("valid integer", "whole number")
+    return message.replace("valid ", "").split(", unable to")[0]

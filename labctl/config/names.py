@@ -9,8 +9,7 @@ from pydantic import Field
 
 
 def _form(pattern: str, form: str) -> Any:
-    """Constrain text to `pattern`; dictionary keys keep only the extra part of their JSON schema, so it says both."""
-    return Field(pattern=pattern, json_schema_extra={"pattern": pattern, "form": form})
+    return Field(pattern=pattern, json_schema_extra={"form": form})
 
 
 Name = Annotated[

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
@@ -59,7 +59,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        event: Any = self.peek_event()
+        event = cast("Any", self.peek_event())
         tag: str | None = getattr(event, "tag", None)
         if tag is not None:
             raise _RefusedError(problem=f"tag {tag} is not allowed; expected plain YAML", problem_mark=event.start_mark)
@@ -134,7 +134,7 @@ class _Builder:
         self.tree.values[keys] = self._position(node)
         self._count += 1
         if self._count > MAX_VALUES:
-            self._fail(node, f"aliases make this file larger than {MAX_VALUES} values; expected a smaller file")
+            self._fail(node, f"more than {MAX_VALUES} values, aliases included; expected a smaller file")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if id(node) in self._open:
@@ -158,7 +158,9 @@ class _Builder:
                 continue
             position = self._position(key_node)
             if str(key) in first:
-                self._problem(key_node, f'duplicate key "{key}"; first given in line {first[str(key)].line}')
+                line = first[str(key)].line
+                hint = f"first given in line {line}" if line else "expected it once"
+                self._problem(key_node, f'duplicate key "{key}"; {hint}')
                 continue
             first[str(key)] = self.tree.keys[*keys, key] = position
             data[key] = self.value(value_node, (*keys, key))
@@ -200,9 +202,12 @@ class _Builder:
         text: str = node.value
         if expand:
             text = _ENVIRONMENT.sub(lambda match: self._variable(node, match[1]), text)
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        try:
+            # As in JSON, the escapes \ud83d\ude00 are the two halves of one character.
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
             self._problem(node, "this text holds half a character (a lone surrogate); expected whole characters")
-        return text
+            return ""
 
     def _variable(self, node: ScalarNode, name: str) -> str:
         if not _VARIABLE.fullmatch(name):

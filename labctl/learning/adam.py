@@ -1,5 +1,6 @@
 """Adam (Kingma and Ba, 2015, algorithm 1) on one array."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +19,12 @@ class Adam:
         self._second = np.zeros_like(like)
         self._work = np.empty_like(like)
         self._updates = 0
+        self._lr = settings.lr
+
+    def set_progress(self, progress: float) -> None:
+        """Set the learning rate for `progress` (0 to 1) through training; cosine: lr (1 + cos(pi progress))/2."""
+        if self._settings.decay == "cosine":
+            self._lr = self._settings.lr * (1 + math.cos(math.pi * progress)) / 2
 
     def update(self, weights: Vectors, gradient: Vectors) -> None:
         """Apply one update of `gradient` to `weights`, both of the shape given at construction."""
@@ -34,7 +41,7 @@ class Adam:
         work /= np.sqrt(1 - settings.beta2**self._updates)
         work += settings.epsilon
         np.divide(first, work, out=work)
-        work *= settings.lr / (1 - settings.beta1**self._updates)
+        work *= self._lr / (1 - settings.beta1**self._updates)
         weights -= work
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:

@@ -79,7 +79,7 @@ class Phyll:
                 block.standardiser = block.standardiser.fitted(responses[:, 0], self.network.dtype)
             inputs = block.outputs(block.features(flat, responses[:, 0]))[:, None]
 
-    def step(self, batch: Batch, generator: np.random.Generator) -> Requests[Metrics]:
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
         """Measure a positive and a negative pass per sample and block, and update each block from its own pair."""
         labels = np.stack([batch.labels, self._wrong_labels(batch.labels, generator)], axis=1)
         inputs = self.network.label.embed(batch.features, labels)
@@ -88,6 +88,7 @@ class Phyll:
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
             features = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
             gradient = PairGradient(block.reference, self._settings.theta)
+            self._adam[index].set_progress(progress)
             for _ in range(self._settings.inner_steps):
                 self._adam[index].update(block.weights, gradient(block.weights, features))
             metrics |= _pair_metrics(gradient, index)

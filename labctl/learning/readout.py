@@ -42,7 +42,7 @@ class Readout:
                 block.standardiser = block.standardiser.fitted(responses[:, 0], self.network.dtype)
             inputs = block.outputs(block.features(inputs[:, 0], responses[:, 0]))[:, None]
 
-    def step(self, batch: Batch, generator: np.random.Generator) -> Requests[Metrics]:  # noqa: ARG002 - nothing is random
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:  # noqa: ARG002
         """Measure one pass per sample and block and add the batch to the normal equations."""
         features = yield from self._features(batch.features, batch.samples, "train")
         targets = np.eye(self.network.label.n_classes)[batch.labels]

@@ -36,8 +36,8 @@ class LearningRule(Protocol):
         """Fit encoders and standardisation on training samples before the first step."""
         ...
 
-    def step(self, batch: Batch, generator: np.random.Generator) -> Requests[Metrics]:
-        """Learn from one batch and return figures worth watching."""
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
+        """Learn from one batch, `progress` (0 to 1) through training, and return figures worth watching."""
         ...
 
     def finish(self) -> None:

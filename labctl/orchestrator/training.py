@@ -96,7 +96,8 @@ class Training:
         starts = range(0, len(order), self._rule.batch)
         for start in starts:
             batch = self._part(order[start : start + self._rule.batch])
-            metrics = carry_out(self._rule.step(batch, generator), self._schedule)
+            progress = (epoch + start / len(order)) / self._rule.epochs
+            metrics = carry_out(self._rule.step(batch, generator, progress), self._schedule)
             if self._record is not None:
                 self._record.append_step(self._acquisition.step, epoch, metrics)
             self._acquisition.step += 1

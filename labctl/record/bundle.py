@@ -22,14 +22,15 @@ def write_bundle(folder: Path, arrays: Mapping[str, NDArray[Any]], description: 
     """Write `model.npz` and `model.json` to `folder`, which is made if need be; an older bundle is replaced.
 
     The description, written last, holds the checksum of the arrays: a replacement that is cut short is noticed by
-    `read_bundle`. Raises `RecordError` when the files cannot be written.
+    `read_bundle`. Raises `RecordError` when the files cannot be written, `TypeError` or `ValueError` when
+    description or arrays have no portable form.
     """
     data = to_npz(arrays)
-    header = {"schema": SCHEMA, "sha256": hashlib.sha256(data).hexdigest(), "description": description}
+    header = to_json({"schema": SCHEMA, "sha256": hashlib.sha256(data).hexdigest(), "description": description})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / ARRAYS_NAME, data)
-        _replace(folder / DESCRIPTION_NAME, f"{to_json(header)}\n".encode())
+        _replace(folder / DESCRIPTION_NAME, f"{header}\n".encode())
     except OSError as error:
         raise RecordError(f"the model cannot be written to {folder}: {error}") from error
 

@@ -150,15 +150,16 @@ def _pass_table(reader: LogReader) -> tuple[list[str], Iterator[list[Any]]]:
     n_inputs = max((state.n_inputs for state in states), default=0)
     n_outputs = max((state.n_outputs for state in states), default=0)
     header = [*_SHORT_COLUMNS, *_numbered("drive", n_inputs), *_numbered("response", n_outputs)]
-    return header, (row for part in reader.passes() for row in _pass_rows(part, n_inputs))
+    return header, (row for part in reader.passes() for row in _pass_rows(part, n_inputs, n_outputs))
 
 
 def _numbered(name: str, n: int) -> list[str]:
     return [f"{name}_{channel}" for channel in range(n)]
 
 
-def _pass_rows(part: RecordedPasses, n_inputs: int) -> Iterator[list[Any]]:
-    blank = [""] * (n_inputs - part.drives.shape[1])
+def _pass_rows(part: RecordedPasses, n_inputs: int, n_outputs: int) -> Iterator[list[Any]]:
+    no_drive = [""] * (n_inputs - part.drives.shape[1])
+    no_response = [""] * (n_outputs - part.values.shape[1])
     statuses = [RowStatus(status).name.lower() for status in part.status]
     short = (
         part.ids, part.repeats, part.steps, part.blocks, part.purposes, part.samples, part.labels, part.layers,
@@ -166,19 +167,20 @@ def _pass_rows(part: RecordedPasses, n_inputs: int) -> Iterator[list[Any]]:
     )  # fmt: skip
     columns = zip(*(column.tolist() for column in short), statuses, part.time_s.tolist(), strict=True)
     for row, drive, response in zip(columns, _digits(part.drives), _digits(part.values), strict=True):
-        yield [*row, *drive, *blank, *response]
+        yield [*row, *drive, *no_drive, *response, *no_response]
 
 
 def _digits(values: ResponseValues) -> Iterator[list[Any]]:
     """Yield each row as what the csv module writes with exactly the digits its number type needs."""
-    n_digits = 9 if values.dtype.name in ("float32", "complex64") else 17
-    for row in values.tolist():
-        if values.dtype.kind == "c":
-            yield [f"{number.real:.{n_digits}g}{number.imag:+.{n_digits}g}j" for number in row]
-        elif values.dtype.name == "float32":
-            yield [f"{number:.{n_digits}g}" for number in row]
-        else:
-            yield row
+    formats = {"float32": "%.9g", "complex64": "%.9g%+.9gj", "complex128": "%.17g%+.17gj"}
+    if values.dtype.name not in formats:
+        yield from values.tolist()
+        return
+    row_format = " ".join([formats[values.dtype.name]] * values.shape[1])
+    is_complex = values.dtype.kind == "c"
+    numbers = values.view(f"f{values.dtype.itemsize // 2}") if is_complex else values  # real and imaginary in turn
+    for row in numbers.tolist():
+        yield (row_format % tuple(row)).split(" ")
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterator[list[Any]]) -> None:

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Thread
 
@@ -102,16 +101,11 @@ class GroupCommit:
         return self._stopping or self._n_wanted > self._n_durable or self._pending_bytes >= GROUP_BYTES
 
     def _commit(self, group: list[tuple[str, Rows]]) -> None:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for statement, rows in group:
-                self._connection.executemany(statement, rows)
-            self._connection.execute("COMMIT")
-        except sqlite3.Error:
-            # SQLite has rolled back by itself after a full disk; then there is nothing left to roll back.
-            with suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-            raise
+        """Commit all or nothing: after an error the group is rolled back when the connection is closed."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        for statement, rows in group:
+            self._connection.executemany(statement, rows)
+        self._connection.execute("COMMIT")
 
     def _error(self) -> RecordError:
         return RecordError(f"{self._path} cannot be written: {self._failure}")

@@ -14,6 +14,9 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = int.from_bytes(b"labc")
 """Marks a pass log among SQLite files; the `file` command shows it."""
 
+_PATIENCE_S = 60.0
+"""How long a commit waits for a person who has locked the file in a database browser."""
+
 
 def create_file(path: Path, meta: Mapping[str, object]) -> None:
     """Create an empty pass log that holds `meta`; the file appears complete or not at all.
@@ -50,13 +53,16 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise RecordError(f"there is no pass log at {path}")
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, _PATIENCE_S, isolation_level=None, check_same_thread=False)
     try:
         _check_format(connection, path)
         _make_durable(connection, path)
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         connection.close()
         raise RecordError(f"{path} cannot be written: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise damaged(path, error) from error
     except RecordError:
         connection.close()
         raise

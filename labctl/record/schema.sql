@@ -34,7 +34,9 @@ CREATE TABLE passes (
     response BLOB    NOT NULL
 );
 
-CREATE INDEX passes_by_purpose ON passes (purpose, block, status);     -- counts without reading the blobs
+CREATE INDEX passes_by_purpose
+    -- Lets passes be counted without reading their blobs.
+    ON passes (purpose, block, status);
 
 CREATE TABLE steps (
     -- One row per training step, written after its passes.

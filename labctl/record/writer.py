@@ -8,6 +8,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from labctl.contract.errors import LabctlError, RecordError
+from labctl.record.damage import damaged
 from labctl.record.group_commit import GroupCommit
 from labctl.record.json_text import to_json
 from labctl.record.npz import to_npz
@@ -55,13 +57,13 @@ class PassLog:
 
     def __init__(self, path: Path, *, commit_every_s: float = COMMIT_EVERY_S) -> None:
         self.path = path
-        self._lock = _acquire(path)
-        try:
+        with ExitStack() as undo:
+            self._lock = _acquire(path)
+            undo.callback(self._lock.release)
             self._connection = connect_to_write(path)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._states = _read_states(self._connection)
+            undo.callback(self._connection.close)
+            self._states = _read_states(self._connection, path)
+            undo.pop_all()
         self._new_state = Lock()
         self._commits = GroupCommit(self._connection, path, commit_every_s)
         self._closed = False
@@ -101,7 +103,7 @@ class PassLog:
         n_bytes = len(drives) + len(responses) + len(keys) * _BYTES_PER_ROW
         self._commits.put(_INSERT_PASSES, _pass_rows(constants, columns, drives, responses), n_bytes)
 
-    def append_step(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    def append_step(self, step: int, epoch: int, metrics: Mapping[str, float | np.floating[Any]]) -> None:
         """Record that a training step is complete, after its passes. A step recorded before is left as it is."""
         text = to_json(metrics)
         self._commits.put(_INSERT_STEP, [(int(step), int(epoch), time.time(), text)], len(text))
@@ -203,6 +205,9 @@ def _this_process() -> dict[str, object]:
     return {"pid": os.getpid(), "host": platform.node()}
 
 
-def _read_states(connection: sqlite3.Connection) -> dict[_State, int]:
-    rows = connection.execute("SELECT id, layer, state_id, n_inputs, n_outputs, response_dtype FROM states")
-    return {(*state, np.dtype(dtype)): number for number, *state, dtype in rows}
+def _read_states(connection: sqlite3.Connection, path: Path) -> dict[_State, int]:
+    try:
+        rows = connection.execute("SELECT id, layer, state_id, n_inputs, n_outputs, response_dtype FROM states")
+        return {(*state, np.dtype(dtype)): number for number, *state, dtype in rows}
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, error) from error

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from labctl_simulators.loopback import recorded
+from labctl_simulators.loopback.recorded import RecordedLayer
 
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import DriveError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer
 from labctl.testing.layer_contract import LayerContract
-from labctl_simulators.loopback import recorded
-from labctl_simulators.loopback.recorded import RecordedLayer
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LABCTL_DATA", ROOT.parent / "shared" / "data"))
@@ -65,16 +65,17 @@ def test_every_channel_is_predicted_and_says_how_well() -> None:
 
 
 def test_stated_error_is_the_error_and_noise_has_its_size() -> None:
-    drives, measured = pairs(2000)
+    drives, measured = pairs(7999)
     quiet, noisy = build(noise=False), build()
     predictions = []
     for layer in (quiet, noisy):
         layer.open()
-        chunks = layer.measure(drives, np.arange(2000), stop=threading.Event())
+        chunks = layer.measure(drives, np.arange(7999), stop=threading.Event())
         predictions.append(np.concatenate([chunk.values for chunk in chunks]))
     residual = quiet.surrogate.residual
-    np.testing.assert_allclose((predictions[0] - measured).std(axis=0), residual, rtol=0.2)
-    np.testing.assert_allclose((predictions[1] - predictions[0]).std(axis=0), residual, rtol=0.1)
+    # The recordings have outliers, so two samples of their error differ.
+    np.testing.assert_allclose((predictions[0] - measured).std(axis=0), residual, rtol=0.3)
+    np.testing.assert_allclose((predictions[1] - predictions[0]).std(axis=0), residual, rtol=0.05)
 
 
 def test_the_published_unit_norm_drive_on_all_twenty_inputs_is_outside() -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from labctl_simulators.loopback import recorded
+from labctl_simulators.loopback.recorded import RecordedLayer
 
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import DriveError, InputError, InstrumentError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer
 from labctl.testing.layer_contract import LayerContract
-from labctl_simulators.loopback import recorded
-from labctl_simulators.loopback.recorded import RecordedLayer
 
 N_ROWS = 600
 DEAD_INPUT = 2

@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +33,21 @@ class AcousticSettings(Settings):
     """Bursts of tones, one amplitude per loudspeaker and tone, read out at every microphone.
 
     Inputs are speaker x tone, 0 to 1, where 1 is the amplitude at which all tones of a speaker together cannot exceed
-    `level`, counted from the speaker's own maximum. Outputs are microphone x tone in digital full scale.
+    `level`, counted from the speaker's own maximum; with `polarity: signed` -1 to 1, where a negative drive is the tone
+    in opposite phase. Outputs are microphone x tone in digital full scale.
     """
 
     interface: str
-    tones_hz: tuple[Hertz, ...] = Field(alias="tones", min_length=1)
+    tones_hz: tuple[Annotated[Hertz, Field(gt=0)], ...] = Field(alias="tones", min_length=1)
     order: Literal["speaker-major"] = "speaker-major"
     phases: Phases = "schroeder"
-    settle_s: Seconds = Field(alias="settle", gt=0)
-    window_s: Seconds = Field(alias="window", gt=0)
-    gap_s: Seconds = Field(alias="gap", gt=0)
+    settle_s: Annotated[Seconds, Field(gt=0)] = Field(alias="settle")
+    window_s: Annotated[Seconds, Field(gt=0)] = Field(alias="window")
+    gap_s: Annotated[Seconds, Field(gt=0)] = Field(alias="gap")
     averages: int = Field(default=1, ge=1)
     readout: Readout = "amplitude"
-    level_db: Decibel = Field(alias="level", default=0.0, le=0)
+    polarity: Literal["positive", "signed"] = "positive"
+    level_db: Annotated[Decibel, Field(le=0)] = Field(alias="level", default=0.0)
 
 
 class AcousticLayer:
@@ -170,11 +172,12 @@ def _full_drive(settings: AcousticSettings, interface: AudioInterface) -> NDArra
 
 def _layer_info(settings: AcousticSettings, interface: AudioInterface, name: str, pass_s: float) -> LayerInfo:
     tones = [f"{tone_hz:g} Hz" for tone_hz in settings.tones_hz]
+    lowest = -1.0 if settings.polarity == "signed" else 0.0
     drives = [f"{speaker.name} {tone}" for speaker in interface.outputs for tone in tones]
     heard = [f"{microphone} {tone}" for microphone in interface.inputs for tone in tones]
     return LayerInfo(
         name=name,
-        inputs=tuple(Channel(drive, "of full drive", 0.0, 1.0) for drive in drives),
+        inputs=tuple(Channel(drive, "of full drive", lowest, 1.0) for drive in drives),
         outputs=tuple(channel for each in heard for channel in _readout_channels(each, settings.readout)),
         nominal_pass_s=pass_s,
         resources=frozenset({interface.name}),

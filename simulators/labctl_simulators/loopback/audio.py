@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,11 @@ class BoxSettings(Settings):
     *Master Handbook of Acoustics*, appendix.) 1.2 m x 0.9 m x 0.7 m of it reverberates for 0.14 s.
     """
 
-    length_m: Metres = Field(alias="length", gt=0)
-    width_m: Metres = Field(alias="width", gt=0)
-    height_m: Metres = Field(alias="height", gt=0)
+    length_m: Annotated[Metres, Field(gt=0)] = Field(alias="length")
+    width_m: Annotated[Metres, Field(gt=0)] = Field(alias="width")
+    height_m: Annotated[Metres, Field(gt=0)] = Field(alias="height")
     absorption: float = Field(gt=0, lt=1, description="share of the incident energy that a wall absorbs")
-    temperature_c: Celsius = Field(alias="temperature", gt=-40, lt=60)
+    temperature_c: Annotated[Celsius, Field(gt=-40, lt=60)] = Field(alias="temperature")
 
     @property
     def box(self) -> Box:
@@ -63,7 +64,7 @@ class BoxSettings(Settings):
 class SpeakerSettings(Settings):
     """One loudspeaker."""
 
-    max_level_dbfs: DecibelFullScale = Field(alias="max_level", le=0)
+    max_level_dbfs: Annotated[DecibelFullScale, Field(le=0)] = Field(alias="max_level")
 
 
 class CompressionSettings(Settings):
@@ -80,11 +81,11 @@ class SimulatedInterfaceSettings(Settings):
     `noise` is white and rms over the whole band. Without `compression` the loudspeakers are linear.
     """
 
-    samplerate_hz: Hertz = Field(alias="samplerate", ge=1000)
+    samplerate_hz: Annotated[Hertz, Field(ge=1000)] = Field(alias="samplerate")
     speakers: dict[str, SpeakerSettings] = Field(min_length=1)
     microphones: tuple[str, ...] = Field(min_length=1)
     box: BoxSettings
-    noise_dbfs: DecibelFullScale = Field(alias="noise", default=-80.0, le=0)
+    noise_dbfs: Annotated[DecibelFullScale, Field(le=0)] = Field(alias="noise", default=-80.0)
     drift: float = Field(default=0.005, ge=0, le=0.2)
     compression: CompressionSettings | None = None
     seed: int = Field(ge=0)

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +48,13 @@ class RecordedSettings(Settings):
 
     path: Path
     keys: RecordingKeys = RecordingKeys()
-    weakest_output_db: Decibel = Field(alias="weakest_output", default=-30.0, le=0)
+    weakest_output_db: Annotated[Decibel, Field(le=0)] = Field(alias="weakest_output", default=-30.0)
     least_r2: float = Field(default=0.9, gt=0, lt=1)
     least_input_share: float = Field(default=0.0005, ge=0, lt=1)
     holdout_fraction: float = Field(default=0.2, gt=0, lt=0.5)
     noise: bool = True
     seed: int = Field(ge=0)
-    pass_s: Seconds = Field(alias="pass", gt=0)
+    pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
 
 
 class RecordedLayer:
@@ -177,7 +177,7 @@ def _layer_info(surrogate: Surrogate, name: str, pass_s: float) -> LayerInfo:
 def load_pairs(path: Path, keys: RecordingKeys) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return drives (n, n_inputs) and responses (n, n_outputs). Raises `InputError` for a file that has none."""
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             missing = [key for key in (keys.drives, keys.responses) if key not in archive]
             if missing:
                 present = ", ".join(archive) or "nothing"

@@ -157,13 +157,15 @@ def _sum_of_exponentials(poles: Complex, weights: Complex, n_steps: int, step_s:
     With k = i·block + j the exponential factors, so that block + n/block of them per pole are enough.
     """
     block = math.isqrt(n_steps) + 1
-    fine = np.exp(poles[:, None] * (step_s * np.arange(block)))
-    coarse = np.exp(poles[:, None] * (step_s * block * np.arange(-(-n_steps // block))))
-    shape = weights.shape[1:]
-    columns = [
-        ((coarse * weight[:, None]).T @ fine).real.reshape(-1)[:n_steps] for weight in weights.reshape(len(poles), -1).T
-    ]
-    return np.stack(columns, axis=1).reshape(n_steps, *shape)
+    fine: Complex = np.exp(poles[:, None] * (step_s * np.arange(block)))
+    coarse: Complex = np.exp(poles[:, None] * (step_s * block * np.arange(-(-n_steps // block))))
+    # Re(a b) = Re a · Re b - Im a · Im b, as one real product.
+    fine_parts: Real = np.concatenate([fine.real, -fine.imag])
+    responses: list[Real] = []
+    for weight in weights.reshape(len(poles), -1).T:
+        rotated = coarse * weight[:, None]
+        responses.append((np.concatenate([rotated.real, rotated.imag]).T @ fine_parts).reshape(-1)[:n_steps])
+    return np.stack(responses, axis=1).reshape(n_steps, *weights.shape[1:])
 
 
 def place(box: Box, n_points: int, rng: np.random.Generator) -> Real:

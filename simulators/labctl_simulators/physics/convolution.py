@@ -21,7 +21,7 @@ class Ringing:
 
 
 class ResponseMatrix:
-    """Impulse responses (n_taps, n_inputs, n_outputs), with their spectra for the last length of block used."""
+    """Impulse responses (n_taps, n_inputs, n_outputs), with their spectra for the last length of transform used."""
 
     def __init__(self, responses: Real) -> None:
         self.n_taps, self.n_inputs, self.n_outputs = responses.shape
@@ -41,8 +41,8 @@ class ResponseMatrix:
         total[:, : self.n_taps - 1] = state.pending
         played = np.flatnonzero(channels.any(axis=0))
         if played.size:
-            reached = slice(played[0], played[-1] + self.n_taps)
-            total[:, reached] += self._convolve(channels)[:, reached]
+            first, end = int(played[0]), int(played[-1]) + 1
+            total[:, first : end + self.n_taps - 1] += self._convolve(channels[:, first:end])
         return Ringing(total[:, n_samples:]), total[:, :n_samples].T
 
     def _convolve(self, channels: Real) -> Real:

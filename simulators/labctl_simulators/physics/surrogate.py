@@ -120,7 +120,7 @@ def _live(x: Real, y: Real, least_share: float) -> Indices:
 
 def _choose(x: Real, y: Real, train: Indices, choose: Indices) -> Mask:
     """Say for each output whether the root of a quadratic form predicts the rows `choose` better than a plain one."""
-    plain: Mask = np.zeros(y.shape[1], dtype=np.bool_)
+    plain: Mask = np.zeros((y.shape[1],), dtype=np.bool_)
     predictions = [_fit(x, y, train, rooted)[1][choose] for rooted in (plain, ~plain)]
     errors = [((y[choose] - predicted) ** 2).mean(axis=0) for predicted in predictions]
     return errors[1] < errors[0]

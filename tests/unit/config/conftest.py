@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl.config.document import Document
 from labctl.config.errors import ConfigError
-from labctl.config.experiment import EXPERIMENT_SCHEMA, Experiment
-from labctl.config.rig import RIG_SCHEMA, RigFile
+from labctl.config.loading import experiment_from_text, rig_from_text
 
 QUICKSTART = """\
 # The network in the README.
@@ -61,9 +59,7 @@ def complaint() -> Complain:
     def complain(old: str, new: str, *overrides: str) -> str:
         assert QUICKSTART.count(old) == 1
         with pytest.raises(ConfigError) as caught:
-            document = Document.parse(QUICKSTART.replace(old, new), Path("quick.yaml"))
-            document.require_schema(EXPERIMENT_SCHEMA)
-            document.with_overrides(overrides).validate(Experiment)
+            experiment_from_text(QUICKSTART.replace(old, new), Path("quick.yaml"), Path(), overrides, rigs={})
         return str(caught.value)
 
     return complain
@@ -76,9 +72,7 @@ def rig_complaint() -> Complain:
     def complain(old: str, new: str) -> str:
         assert RIG.count(old) == 1
         with pytest.raises(ConfigError) as caught:
-            document = Document.parse(RIG.replace(old, new), Path("rig.yaml"))
-            document.require_schema(RIG_SCHEMA)
-            document.validate(RigFile)
+            rig_from_text(RIG.replace(old, new), Path("rig.yaml"), Path())
         return str(caught.value)
 
     return complain

@@ -1,6 +1,15 @@
 """Every mistake in an experiment or rig file gives one message that says where and what is expected."""
 
+import re
+from pathlib import Path
+
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from labctl.config.errors import ConfigError
+from labctl.config.loading import experiment_from_text
+from labctl.config.schema import experiment_schema
 
 PHYLL_KEYS = "rule, schedule, epochs, batch, theta, inner_steps, optimizer, precision, init_from"
 NAME = 'a name of letters, digits, ".", "_" and "-" that starts with a letter or digit'
@@ -38,7 +47,7 @@ SECONDS = "s, ms, us, µs, ns, min, h"
             "path: x.csv",
             '6:24: unknown key "path"; expected one of: test_fraction, split, split_seed, normalise, source',
         ),
-        ("fitted-range", "{kind: direct, mx: none}", '10:46: unknown key "mx"; did you mean "mix"?'),
+        ("fitted-range", "{kind: direct, mx: none}", '10:47: unknown key "mx"; did you mean "mix"?'),
         ("seed: 7", "seed: 7\nseed: 8", '6:1: duplicate key "seed"; first given in line 5'),
         ("rig: ../rigs/sim_acoustic.yaml", "", '2:1: missing key "rig"; expected the path of a rig file'),
         (
@@ -66,7 +75,7 @@ SECONDS = "s, ms, us, µs, ns, min, h"
             "10:32: encoder is 5; expected one of: direct, fitted-range, unit-energy, two-bit; "
             'or a mapping with the key "kind"',
         ),
-        ("kind: adam", "kind: sgd", '11:102: kind is "sgd"; expected "adam"'),
+        ("kind: adam", "kind: sgd", '11:101: kind is "sgd"; expected "adam"'),
         # types
         ("epochs: 60", "epochs: '60'", '11:51: epochs is the text "60"; expected a whole number of at least 1'),
         ("epochs: 60", "epochs: 60.5", "11:51: epochs is 60.5; expected a whole number of at least 1"),
@@ -173,8 +182,10 @@ def test_a_mistake_in_an_experiment(complaint, old: str, new: str, said: str) ->
 
 
 def test_the_readout_rule_refuses_a_label_in_the_drive(complaint) -> None:
-    text = "training: {rule: phyll, schedule: cached, epochs: 60, theta: 10, inner_steps: 10, optimizer: {kind: adam, lr: 2e-3}}"
-    assert complaint(text, "training: {rule: readout}") == (
+    settings = (
+        "rule: phyll, schedule: cached, epochs: 60, theta: 10, inner_steps: 10, optimizer: {kind: adam, lr: 2e-3}"
+    )
+    assert complaint(settings, "rule: readout") == (
         'quick.yaml:8:17: label kind is "one-hot", but rule readout predicts the label, so no pass may contain it; '
         "expected none"
     )
@@ -215,7 +226,11 @@ def test_all_problems_of_a_file_are_told_at_once(complaint) -> None:
         ("  cavity:", "  ca vity:", f'10:3: key "ca vity" is not valid; expected {PART}'),
         ("power_w: 85", "power: 85", '3:1: unknown key "power"; did you mean "power_w"?'),
         ("power_w: 85", "power_w: -1", "3:10: power_w is -1; expected a number of at least 0"),
-        ("power_w: 85", "time_scale: fast", '3:13: time_scale is "fast"; expected "instant" or a number above 0'),
+        (
+            "power_w: 85",
+            "time_scale: fast",
+            '3:13: time_scale is the text "fast"; expected "instant" or a number above 0',
+        ),
         ("power_w: 85", "time_scale: 0", '3:13: time_scale is 0; expected "instant" or a number above 0'),
         (
             "power_w: 85",
@@ -226,3 +241,68 @@ def test_all_problems_of_a_file_are_told_at_once(complaint) -> None:
 )
 def test_a_mistake_in_a_rig(rig_complaint, old: str, new: str, said: str) -> None:
     assert rig_complaint(old, new) == f"rig.yaml:{said}"
+
+
+QUICKSTART = """\
+schema: labctl/experiment/1
+name: digits
+seed: 7
+rig: rig.yaml
+data:
+  source: digits
+  test_fraction: 0.2
+network:
+  label:
+    kind: one-hot
+    amplitude: 1.0
+  blocks:
+    - layer: cavity
+      encoder:
+        kind: fitted-range
+        mix: none
+      skip: true
+      units: 100
+training:
+  rule: phyll
+  epochs: 60
+  optimizer:
+    kind: adam
+    lr: 2e-3
+record:
+  retries: 3
+"""
+KEYS = [key.span(1) for key in re.finditer(r"^[ -]*([a-z_]+):", QUICKSTART, re.MULTILINE)]
+VALID_KEYS = set(re.findall(r'"([a-z_0-9]+)": \{', str(experiment_schema()).replace("'", '"')))
+
+
+@settings(deadline=None)
+@given(st.sampled_from(KEYS), st.from_regex(r"[A-Za-z_][A-Za-z_0-9]{0,12}", fullmatch=True))
+def test_renaming_any_key_is_told_in_its_line(span: tuple[int, int], name: str) -> None:
+    assume(name not in VALID_KEYS | {"true", "false", "null", "Null", "NULL"})
+    start, end = span
+    with pytest.raises(ConfigError) as caught:
+        experiment_from_text(QUICKSTART[:start] + name + QUICKSTART[end:], Path("q.yaml"), Path(), rigs={})
+    line = QUICKSTART.count("\n", 0, start) + 1
+    assert line in {problem.position.line for problem in caught.value.problems}
+
+
+def slips() -> st.SearchStrategy[tuple[tuple[int, int], str]]:
+    """Return keys of four letters and more, each with one letter doubled."""
+    keys = [span for span in KEYS if span[1] - span[0] >= 4]
+    doubled = [
+        ((start, end), QUICKSTART[start : at + 1] + QUICKSTART[at:end])
+        for start, end in keys
+        for at in range(start, end)
+    ]
+    return st.sampled_from(doubled)
+
+
+@settings(deadline=None)
+@given(slips())
+def test_a_slip_is_told_once_with_the_right_key(slip: tuple[tuple[int, int], str]) -> None:
+    (start, end), name = slip
+    with pytest.raises(ConfigError) as caught:
+        experiment_from_text(QUICKSTART[:start] + name + QUICKSTART[end:], Path("q.yaml"), Path(), rigs={})
+    before = QUICKSTART[:start]
+    place = f"q.yaml:{before.count(chr(10)) + 1}:{start - (before.rfind(chr(10)) + 1) + 1}"
+    assert str(caught.value) == f'{place}: unknown key "{name}"; did you mean "{QUICKSTART[start:end]}"?'

@@ -15,8 +15,9 @@ def place(row: int, column: int | None) -> str:
 
 
 def build(**changes: Any) -> Dataset:
-    arguments: dict[str, Any] = {"name": "t", "features": FEATURES, "labels": LABELS, "class_names": ("a", "b")}
-    return build_dataset(**{**arguments, "place": place, **changes})
+    sound = {"name": "t", "features": FEATURES, "labels": LABELS, "class_names": ("a", "b"), "place": place}
+    arguments: dict[str, Any] = {**sound, **changes}
+    return build_dataset(**arguments)
 
 
 def with_value(value: float) -> np.ndarray:

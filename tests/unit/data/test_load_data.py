@@ -29,7 +29,10 @@ def settings_of(**settings: Any) -> Data:
 
 
 def dataset_of(features: Any, labels: Any, **more: Any) -> Dataset:
-    return build_dataset("t", np.asarray(features, float), np.asarray(labels), ("a", "b"), place=str, **more)
+    def place(row: int, column: int | None) -> str:
+        return f"t:{row}:{column}"
+
+    return build_dataset("t", np.asarray(features, float), np.asarray(labels), ("a", "b"), place=place, **more)
 
 
 def test_digits_are_split_and_filled_from_zero_to_one(tmp_path: Path) -> None:

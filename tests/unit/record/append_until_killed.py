@@ -29,7 +29,7 @@ def chunk(step: int, n: int) -> PassRows:
         layer="cavity",
         state_id="s0",
         status=np.zeros(n, dtype=np.uint8),
-        time_s=ids * 0.1,
+        time_s=ids.astype(np.float64),
         drives=values,
         responses=values,
     )

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,11 @@ def make_rows() -> MakeRows:
 
 
 @pytest.fixture
-def read_only() -> Iterator[Callable[[Path], AbstractContextManager[None]]]:
+def read_only() -> Callable[[Path], AbstractContextManager[None]]:
     """Take the right to write to a folder away, from root as well, while a with block runs."""
 
     @contextmanager
-    def protect(folder: Path) -> Iterator[None]:
+    def protect(folder: Path) -> Generator[None]:
         user = os.geteuid()
         for path in folder.iterdir():
             path.chmod(0o444)
@@ -61,7 +61,7 @@ def read_only() -> Iterator[Callable[[Path], AbstractContextManager[None]]]:
             for path in folder.iterdir():
                 path.chmod(0o644)
 
-    yield protect
+    return protect
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
+import h5py as h5py_without_types
 import numpy as np
 import pytest
 
@@ -15,6 +15,8 @@ from labctl.record.export import export_csv, export_hdf5
 from labctl.record.passes import PassRows
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
+
+h5py: Any = h5py_without_types
 
 MakeRows = Callable[..., PassRows]
 META = {

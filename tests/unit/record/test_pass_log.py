@@ -207,7 +207,11 @@ def test_long_runs_are_read_in_parts(tmp_path: Path, make_rows: MakeRows) -> Non
 
 def test_steps_events_checkpoints_and_meta(tmp_path: Path, make_rows: MakeRows) -> None:
     path = tmp_path / "run.sqlite"
-    meta = {"seed": 7, "config": {"name": "übung", "rates": (1.5, float("inf"))}, "layers": {"a": {"inputs": []}}}
+    meta: dict[str, Any] = {
+        "seed": 7,
+        "config": {"name": "übung", "rates": (1.5, float("inf"))},
+        "layers": {"a": {"inputs": []}},
+    }
     with PassLog.create(path, meta) as log:
         log.append(make_rows(0, 3))
         log.append_step(0, 0, {"loss": float("nan"), "accuracy": np.float32(0.5)})
@@ -281,6 +285,17 @@ def test_a_pass_is_recorded_once(tmp_path: Path, make_rows: MakeRows) -> None:
     log.close()
     with PassLog.open_for_append(path), LogReader(path) as reader:
         assert reader.next_free_id() == 4
+
+
+def test_a_step_repeated_by_a_replay_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with PassLog.create(path, {}) as log:
+        log.append_step(4, 1, {"loss": 1.0})
+    with PassLog.open_for_append(path) as log:
+        log.append_step(4, 1, {"loss": 2.0})
+        log.append_step(5, 1, {"loss": 3.0})
+    with LogReader(path) as reader:
+        assert [(step.step, step.metrics["loss"]) for step in reader.steps()] == [(4, 1.0), (5, 3.0)]
 
 
 def test_a_closed_log_refuses(tmp_path: Path, make_rows: MakeRows) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_what_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not {"SECRET_TOKEN", "MY_LABCTL_X"} & set(found["environment"])
 
 
-def collect_elsewhere(first: str, **environment: str) -> dict[str, object]:
+def collect_elsewhere(first: str, **environment: str) -> dict[str, Any]:
     script = f"{first}; import json; from labctl.record.provenance import collect; print(json.dumps(collect()))"
     return json.loads(subprocess.check_output([sys.executable, "-c", script], env=environment, text=True))
 
@@ -32,5 +33,5 @@ def test_arithmetic_is_compared_and_nothing_else() -> None:
     with_scipy = collect_elsewhere("import scipy.linalg", OPENBLAS_NUM_THREADS="1", LABCTL_X="1")
     assert same_arithmetic(here, with_scipy)
     for name in ("machine", "cpu", "libc", "numpy", "blas"):
-        arithmetic = dict(here["arithmetic"]) | {name: "another"}  # type: ignore[call-overload]
+        arithmetic = here["arithmetic"] | {name: "another"}
         assert not same_arithmetic(here, here | {"arithmetic": arithmetic})

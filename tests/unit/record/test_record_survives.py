@@ -160,8 +160,25 @@ def test_a_truncated_file_says_what_is_whole(tmp_path: Path, make_rows: MakeRows
         for first in range(0, 2000, 100):
             log.append(make_rows(first, 100, n_in=80, n_out=80))
     os.truncate(path, path.stat().st_size * 2 // 3)
-    with pytest.raises(RecordError, match=r"is damaged .*; still whole: 1\d\d\d passes up to id 1\d\d\d, 2 events$"):
-        LogReader(path)
+    for use in (LogReader, PassLog.open_for_append):
+        with pytest.raises(RecordError, match=r"is damaged .*: 1\d\d\d passes up to id 1\d\d\d, 2 events$"):
+            use(path)
+
+
+def test_damage_of_the_table_of_states_is_found(tmp_path: Path, make_rows: MakeRows) -> None:
+    path = tmp_path / "run.sqlite"
+    with PassLog.create(path, {}) as log:
+        log.append(make_rows(0, 3))
+    connection = sqlite3.connect(path)
+    ((page,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'states'")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(RecordError, match=r"is damaged .* still whole: 3 passes up to id 2"):
+        PassLog.open_for_append(path)
+    with LogReader(path) as reader, pytest.raises(RecordError, match=r"is damaged .* still whole: 3 passes up to id 2"):
+        reader.rows(0, 2)
 
 
 def test_damage_amid_the_file_is_found(tmp_path: Path, make_rows: MakeRows) -> None:
