@@ -1,0 +1,91 @@
+"""The headline: what the run is, what came of it, and when."""
+
+from collections.abc import Sequence
+
+from labctl.report.facts import RunFacts, Session, TestOutcome
+from labctl.report.markup import Markup, element, paragraph, together
+from labctl.report.sections.wording import count, duration, percent, percent_range
+
+
+def headline(facts: RunFacts) -> Markup:
+    """Return the head of the page: result, or where an unfinished run stands and how to go on with it."""
+    description = str(facts.meta["resolved"].get("description", ""))
+    return element(
+        "header",
+        element("p", facts.folder_name, class_="run"),
+        element("h1", str(facts.meta["name"])),
+        element("p", hardware_badge(facts), class_="badges"),
+        paragraph(description) if description else "",
+        _standing(facts) if facts.test is None else _result(facts.test),
+        _when(facts),
+    )
+
+
+def hardware_badge(facts: RunFacts) -> Markup:
+    """Return the badge that says whether hardware was behind the run."""
+    simulated = [bool(block["simulated"]) for block in facts.meta["blocks"]]
+    if all(simulated):
+        return element("span", "simulated: no real hardware", class_="badge simulated")
+    if not any(simulated):
+        return element("span", "real hardware", class_="badge real")
+    which = ", ".join(str(number) for number, is_so in enumerate(simulated, start=1) if is_so)
+    return element("span", f"partly simulated: block {which} without real hardware", class_="badge simulated")
+
+
+def _result(test: TestOutcome) -> Markup:
+    return together(
+        [
+            element("p", "test accuracy ", element("strong", percent(test.accuracy)), class_="result"),
+            paragraph(
+                f"95 % interval {percent_range(test.low, test.high)} (Wilson, over test samples): "
+                f"{test.right:,} of {count(test.samples, 'sample')} right, measured with fresh passes."
+            ),
+        ]
+    )
+
+
+def _standing(facts: RunFacts) -> Markup:
+    done = int(facts.epochs[-1]) if len(facts.epochs) else 0
+    epochs = int(facts.meta["resolved"]["training"].get("epochs", 1))
+    training = "training is complete, the test is not" if done == epochs else f"{done} of {count(epochs, 'epoch')} done"
+    return together(
+        [
+            element("p", element("strong", "not finished"), class_="result"),
+            paragraph(
+                f"{_ending(facts)} So far: {training}, {count(facts.passes, 'pass', 'passes')} recorded. "
+                "No recorded pass will be measured again. Go on with"
+            ),
+            element("pre", element("code", f"labctl resume {facts.folder_name}"), class_="command"),
+        ]
+    )
+
+
+def _ending(facts: RunFacts) -> str:
+    if not facts.sessions:
+        return "No process has written to this run yet."
+    last = facts.sessions[-1]
+    when = f"{facts.at(last.end_s):%Y-%m-%d %H:%M}"
+    if last.ending == "failed":
+        return f"The run failed at {when}: {last.reason.rstrip('.')}."
+    if last.ending == "stopped":
+        return f"The run was stopped at {when} ({last.reason})."
+    if last.ending == "closed":
+        return f"The run was closed at {when} before it was tested."
+    return f"The run is being written, or its process was killed: it last noted something at {when}."
+
+
+def _when(facts: RunFacts) -> Markup:
+    began = facts.created
+    ended = f" to {facts.at(facts.test.time_s):%Y-%m-%d %H:%M}" if facts.test else ""
+    in_sessions = f" in {count(len(facts.sessions), 'session')}" if len(facts.sessions) > 1 else ""
+    clock = "hardware time, simulated" if facts.meta["simulated"] else "hardware time"
+    return element(
+        "p",
+        f"{began:%Y-%m-%d %H:%M}{ended} ({began:UTC%z}) · ran {duration(_wall_s(facts.sessions))}{in_sessions} · "
+        f"{count(facts.passes, 'pass', 'passes')}, {duration(facts.hardware_s)} of {clock}",
+        class_="when",
+    )
+
+
+def _wall_s(sessions: Sequence[Session]) -> float:
+    return sum(session.end_s - session.begin_s for session in sessions)

@@ -1,0 +1,73 @@
+"""Where the result comes from: what was trained, on what, with which software, as which files said."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from labctl.report.facts import RunFacts
+from labctl.report.markup import Markup, definitions, element, paragraph, section, together
+
+
+def provenance(facts: RunFacts) -> Markup:
+    """Return the section on provenance, with the files as they were written."""
+    files = [_file("experiment.yaml", facts.meta["experiment"])]
+    files += [_file(f"rig-{role}.yaml", rig) for role, rig in facts.meta["rigs"].items()]
+    return section(
+        "Provenance",
+        paragraph(_digital_only(facts)),
+        definitions(_experiment(facts) + _machine(facts.meta["provenance"])),
+        *files,
+        _details("Package versions", ", ".join(f"{n} {v}" for n, v in facts.meta["provenance"]["packages"].items())),
+    )
+
+
+def _digital_only(facts: RunFacts) -> Markup:
+    statement = element(
+        "strong", "Digital weights only: learning changed no parameter of the hardware, it changed what was sent."
+    )
+    by_layer: dict[str, list[str]] = {}
+    for state in facts.states:
+        by_layer.setdefault(state.layer, []).append(state.state_id)
+    states = [
+        f" Every pass of {layer} was measured in state {ids[0]}."
+        if len(set(ids)) == 1
+        else f" Beware: {layer} was measured in {len(set(ids))} states, {', '.join(dict.fromkeys(ids))}."
+        for layer, ids in by_layer.items()
+    ]
+    return together([statement, *states])
+
+
+def _experiment(facts: RunFacts) -> list[tuple[object, object]]:
+    meta = facts.meta
+    resolved, data = meta["resolved"], meta["data"]
+    overrides = meta["experiment"]["overrides"]
+    source = resolved["data"]
+    return [
+        ("Experiment", meta["experiment"]["path"]),
+        ("Overrides", ", ".join(map(str, overrides)) if overrides else "none"),
+        ("Training", f"{resolved['training']['rule']}, schedule {resolved['training']['schedule']}"),
+        ("Starting weights", resolved["training"].get("init_from", "drawn from the seed")),
+        ("Seeds", f"experiment {resolved['seed']}, split {source['split_seed']}"),
+        ("Data", f"{source['source']}: {data['train']:,} samples to train, {data['test']:,} to test"),
+        ("Data fingerprint", element("code", data["fingerprint"])),
+    ]
+
+
+def _machine(origin: Mapping[str, Any]) -> list[tuple[object, object]]:
+    arithmetic = origin["arithmetic"]
+    blas = arithmetic["blas"]
+    kernels = ", ".join(str(kernel) for kernel in blas["kernels"])
+    environment = ", ".join(f"{name}={value}" for name, value in origin["environment"].items())
+    return [
+        ("Software", f"labctl {origin['packages'].get('labctl', '?')}, Python {origin['python']}"),
+        ("Machine", f"{origin['host']}, {arithmetic['cpu'] or arithmetic['machine']}, {origin['platform']}"),
+        ("Arithmetic", f"numpy {arithmetic['numpy']}, {blas['name']} {blas['version']} ({kernels})"),
+        ("Environment", environment or "nothing set that bears on arithmetic or labctl"),
+    ]
+
+
+def _file(name: str, source: Mapping[str, Any]) -> Markup:
+    return _details(f"{name} as written", element("pre", element("code", source["text"])))
+
+
+def _details(summary: str, content: object) -> Markup:
+    return element("details", element("summary", summary), content)
