@@ -20,7 +20,6 @@ COMMANDS = {
     "evaluate": "Measure a trained run's accuracy with fresh passes.",
     "predict": "Classify new samples with a trained run.",
     "validate": "Check an experiment or rig file without touching hardware.",
-    "compare": "Set two runs side by side.",
     "report": "Write a run's HTML page again.",
     "runs": "List, show, compare, export and verify runs.",
     "schema": "Print the JSON schema of experiment or rig files.",

@@ -223,7 +223,9 @@ class PhyllTraining(Settings):
     inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
     optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
     precision: Precision = Field(default="float32", description="number type of the weights")
-    init_from: str | None = Field(default=None, min_length=1, description="model folder (RUN/model) whose weights to start from")
+    init_from: FileName | None = Field(
+        default=None, description="model folder (RUN/model) whose weights to start from, relative to this file"
+    )
 
 
 class ReadoutTraining(Settings):

@@ -53,7 +53,7 @@ def _base_unit(units: Mapping[str, float]) -> str:
     return next(unit for unit, factor in units.items() if factor == 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantity:
     """Annotation of a float field: reads text with one of `units`, writes text in the base unit (factor 1)."""
 
@@ -64,7 +64,7 @@ class Quantity:
         base = _base_unit(self.units)
         return core_schema.no_info_before_validator_function(
             lambda value: parse_quantity(value, self.units),
-            core_schema.float_schema(),
+            handler(source),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: f"{value!r} {base}", when_used="json"
             ),

@@ -83,7 +83,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
             restore(task, schedule, checkpoint, reader)
-    with _safe_ending(bench, log):
+    with made_safe_ending(bench, log):
         training = make_training(task, schedule, acquisition, record=log, observer=monitor)
         training.run(checkpoint.epoch if checkpoint else 0)
         monitor.test_begins()
@@ -149,7 +149,7 @@ def result(evaluation: Evaluation, counters: Counters) -> Mapping[str, object]:
 
 
 @contextmanager
-def _safe_ending(bench: Bench, log: PassLog) -> Generator[None]:
+def made_safe_ending(bench: Bench, log: PassLog) -> Generator[None]:
     """Make the bench safe before anything else is done, then note in the log what went wrong."""
     try:
         with made_safe(bench.rigs.values()):

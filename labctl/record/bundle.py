@@ -51,6 +51,13 @@ def read_bundle(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise RecordError(f"{path} cannot be used: {error}") from error
 
 
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copy the bundle in `source`, checked, to the new folder `target`. Raises `InputError` when that exists."""
+    if target.exists():
+        raise InputError(f"{target} exists already; nothing was written")
+    write_bundle(target, *read_bundle(source))
+
+
 def _read_header(path: Path) -> dict[str, Any]:
     try:
         header: Any = json.loads(_read(path))

@@ -11,21 +11,18 @@ from numpy.typing import NDArray
 
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
+from labctl.orchestrator.runs import RUN_SCHEMA
 from labctl.record.reader import Event, LayerState, LogReader
 from labctl.report.layer_use import LayerUse, layer_use
 
-RUN_SCHEMA = "labctl/run/1"
-
 
 @dataclass(frozen=True)
-class TestOutcome:
+class Result:
     """A run's test: `scores` (n, n_classes), true `labels` (n,), `confusion` (true, predicted).
 
     `accuracy` is a share from 0 to 1, `low` to `high` its 95 % interval. `clipped_values` counts the drive values that
     encoders clipped in the session that tested.
     """
-
-    __test__ = False  # for pytest: not a class of tests
 
     accuracy: float
     low: float
@@ -78,7 +75,7 @@ class RunFacts:
     sessions: Sequence[Session]
     epochs: NDArray[np.int64]
     curves: Mapping[str, NDArray[np.float64]]
-    test: TestOutcome | None
+    test: Result | None
     baselines: Mapping[str, NDArray[np.bool_]] | None
     passes_by_purpose: Mapping[str, int]
     passes_by_block: Mapping[int, int]
@@ -119,7 +116,7 @@ def gather_facts(reader: LogReader) -> RunFacts:
         events = reader.events()
         last = {event.kind: event for event in events}
         last_step = reader.last_step()
-        test = _test_outcome(last["test"]) if "test" in last else None
+        test = _result(last["test"]) if "test" in last else None
         epochs, curves = _curves([event.detail for event in events if event.kind == "epoch"])
         return RunFacts(
             folder_name=reader.path.resolve().parent.name,
@@ -137,9 +134,9 @@ def gather_facts(reader: LogReader) -> RunFacts:
         )
 
 
-def _test_outcome(event: Event) -> TestOutcome:
+def _result(event: Event) -> Result:
     found = event.detail
-    return TestOutcome(
+    return Result(
         accuracy=found["accuracy"],
         low=found["low"],
         high=found["high"],
@@ -153,7 +150,7 @@ def _test_outcome(event: Event) -> TestOutcome:
     )
 
 
-def _baselines(found: Mapping[str, Any], test: TestOutcome) -> dict[str, NDArray[np.bool_]]:
+def _baselines(found: Mapping[str, Any], test: Result) -> dict[str, NDArray[np.bool_]]:
     samples = np.arange(test.samples)
     return {name: np.isin(samples, np.array(entry["right"], dtype=np.int64)) for name, entry in found.items()}
 

@@ -1,7 +1,7 @@
 """Figures of the report: matplotlib draws them as SVG that lives inside the page and takes its ink from there."""
 
 # matplotlib's own type hints leave parts unknown.
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import io
 import re
@@ -22,12 +22,22 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Stands for the text colour of the page, whichever scheme it is read in."""
 
-BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
-"""Okabe and Ito's colours, told apart with every kind of colour vision; all show on white and on near-black."""
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+"""Okabe and Ito's colours, told apart with every kind of colour vision."""
 
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+
+PAGE_COLOURS = {
+    INK: "currentColor",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+    PURPLE: "var(--purple)",
+}
+"""What the page calls the colours; it has lighter ones of the same hue for its dark scheme."""
 
 MAX_CHANNELS_DRAWN = 240
+LEGEND_COLUMNS = 3
 BINS = 40
 
 Numbers = NDArray[np.float64]
@@ -66,7 +76,7 @@ def line_chart(name: str, lines: Sequence[Line], *, x_label: str, y_label: str, 
         marker = "o" if len(line.x) == 1 else ""
         axes.plot(line.x, line.y, color=line.colour, label=line.label, linewidth=1.6, marker=marker)
     _scale_y(axes, scale)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _count_x(axes)
     axes.set_xlabel(x_label)
     return _finish(drawing, axes, name, y_label, with_legend=len(lines) > 1)
 
@@ -93,8 +103,8 @@ def band_chart(name: str, quantiles: Numbers, *, y_label: str, scale: Scale = "l
     Of very many channels an even selection is drawn.
     """
     drawing, axes = _canvas()
-    n = quantiles.shape[1]
-    chosen = np.unique(np.linspace(0, n - 1, min(n, MAX_CHANNELS_DRAWN)).round().astype(int))
+    n = len(quantiles[0])
+    chosen = np.rint(np.linspace(0, n - 1, min(n, MAX_CHANNELS_DRAWN))).astype(np.int64)
     edges = np.append(chosen + 0.5, n + 0.5)
     bounds = quantiles[:, chosen]
     axes.stairs(bounds[4], edges, baseline=bounds[0], fill=True, color=BLUE, alpha=0.25, label="98 % of passes")
@@ -102,7 +112,7 @@ def band_chart(name: str, quantiles: Numbers, *, y_label: str, scale: Scale = "l
     axes.stairs(bounds[2], edges, baseline=None, color=ORANGE, linewidth=1.4, label="median")
     _scale_y(axes, scale)
     axes.set_xlim(0.5, n + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _count_x(axes)
     axes.set_xlabel("channel")
     return _finish(drawing, axes, name, y_label, with_legend=True)
 
@@ -129,34 +139,41 @@ def _canvas(height: float = 2.9) -> "tuple[Figure, Axes]":
     axes = drawing.add_subplot()
     axes.grid(visible=True, color=INK, alpha=0.14, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, colors=INK, labelsize=9.5)
+    axes.tick_params(which="both", length=0, colors=INK, labelsize=9.5)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set(color=INK, alpha=0.5)
     return drawing, axes
 
 
+def _count_x(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
 def _scale_y(axes: "Axes", scale: Scale) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
     if scale == "log":
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     elif scale == "percent":
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
 
 
 def _finish(drawing: "Figure", axes: "Axes", name: str, y_label: str, *, with_legend: bool) -> Markup:
     from matplotlib.text import Text
 
-    axes.set_title(y_label, loc="left", fontsize=10, color=INK)
+    legend_rows = -(-len(axes.get_legend_handles_labels()[0]) // LEGEND_COLUMNS) if with_legend else 0
+    axes.set_title(y_label, loc="left", fontsize=10, color=INK, pad=6 + 15 * legend_rows)
     axes.xaxis.label.set(color=INK, fontsize=10)
     if with_legend:
         axes.legend(
-            loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=9.5, labelcolor=INK,
-            borderaxespad=0, handlelength=1.2, columnspacing=1.2,
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=LEGEND_COLUMNS, frameon=False, fontsize=9.5, labelcolor=INK,
+            borderaxespad=0, borderpad=0.2, handlelength=1.2, columnspacing=1.2,
         )  # fmt: skip
     for artist in drawing.findobj():
         artist.set_clip_on(False)  # clip paths are references, and nothing lies outside the axes
@@ -181,5 +198,7 @@ def _inline_svg(drawing: "Figure", name: str, description: str) -> Markup:
     referenced = set(re.findall(r'href="#([^"]+)"', body))
     body = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in referenced else "", body)
     body = re.sub(r" font-family: [^;\"]*;", "", body)
-    body = re.sub(r"\s*\n\s*", "\n", body.replace("xlink:href", "href").replace(INK, "currentColor"))
+    body = re.sub(r"\s*\n\s*", "\n", body.replace("xlink:href", "href"))
+    for colour, name_in_page in PAGE_COLOURS.items():
+        body = body.replace(colour, name_in_page)
     return Markup(f'<svg viewBox="{view_box[1]}" role="img" aria-label="{escape(description)}">{body}')

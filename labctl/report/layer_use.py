@@ -67,8 +67,8 @@ def layer_use(reader: LogReader, blocks: Sequence[Mapping[str, Any]]) -> dict[in
 def sampled_passes(reader: LogReader) -> Iterator[RecordedPasses]:
     """Yield accepted passes: all of a short run, otherwise windows of neighbours spread over the run.
 
-    Each window lies at a random place of its own stretch of the run (always the same one), so that the sample does not
-    beat with the rhythm of batches and blocks.
+    Each window lies at a random place within its own stretch of the run (always the same one), so that no pass comes
+    twice and the sample does not beat with the rhythm of batches and blocks.
     """
     n_ids = reader.next_free_id()
     width = max((state.n_inputs + state.n_outputs for state in reader.states()), default=1)
@@ -76,8 +76,9 @@ def sampled_passes(reader: LogReader) -> Iterator[RecordedPasses]:
     if n_ids <= wanted:
         yield from reader.passes(status=RowStatus.OK)
         return
-    edges = np.linspace(0, n_ids - WINDOW_PASSES, wanted // WINDOW_PASSES + 1)
-    for first in np.random.default_rng(0).uniform(edges[:-1], edges[1:]).astype(np.int64).tolist():
+    edges = np.linspace(0, n_ids, wanted // WINDOW_PASSES + 1).astype(np.int64)
+    firsts = np.random.default_rng(0).integers(edges[:-1], edges[1:] - WINDOW_PASSES, endpoint=True)
+    for first in firsts.tolist():
         yield from reader.passes(first, first + WINDOW_PASSES - 1, status=RowStatus.OK)
 
 

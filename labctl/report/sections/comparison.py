@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.report.facts import RunFacts, TestOutcome
+from labctl.report.facts import Result, RunFacts
 from labctl.report.figures import Interval, figure, interval_chart
-from labctl.report.markup import Markup, element, paragraph, section, table
+from labctl.report.markup import Markup, element, paragraph, section, table, together
 from labctl.report.paired import Difference, paired_difference
 from labctl.report.sections.wording import percent, points
 
@@ -23,7 +23,7 @@ CONTROL = "shuffled"
 Right = Mapping[str, NDArray[np.bool_]]
 
 
-def comparison(facts: RunFacts, test: TestOutcome) -> Markup:
+def comparison(facts: RunFacts, test: Result) -> Markup:
     """Return the section that holds the result against the baselines the run has recorded."""
     if not facts.baselines:
         return section("Against baselines", paragraph("No baselines are recorded for this run."))
@@ -58,7 +58,7 @@ def _verdict(baselines: Right, rivals: Mapping[str, Difference]) -> str:
     )
 
 
-def _control_verdict(test: TestOutcome, right: NDArray[np.bool_]) -> str:
+def _control_verdict(test: Result, right: NDArray[np.bool_]) -> str:
     """Say whether the control is above what is possible without information: naming the commonest class."""
     n_classes = test.scores.shape[1]
     chance = max(1 / n_classes, float(np.bincount(test.labels).max()) / test.samples)
@@ -71,17 +71,15 @@ def _control_verdict(test: TestOutcome, right: NDArray[np.bool_]) -> str:
     return f"The control {CONTROL} scores {percent(excess.mean)}; chance is {percent(1 / n_classes)}, as it must be."
 
 
-def _table(test: TestOutcome, baselines: Right, differences: Mapping[str, Difference]) -> Markup:
-    rows: list[list[object]] = [[element("strong", "this run"), "the result", percent(test.accuracy), "", "", ""]]
+def _table(test: Result, baselines: Right, differences: Mapping[str, Difference]) -> Markup:
+    rows: list[list[object]] = [[element("strong", "this run"), percent(test.accuracy), "", ""]]
     for name, right in baselines.items():
         difference = differences[name]
-        interval = f"{points(difference.low)} to {points(difference.high)}"
+        what = together([name, element("small", MEANINGS.get(name, ""))])
+        interval = f"{points(difference.mean)} ({points(difference.low)} to {points(difference.high)})"
         verdict = "control" if name == CONTROL else difference.verdict
-        rows.append(
-            [name, MEANINGS.get(name, ""), percent(float(right.mean())), points(difference.mean), interval, verdict]
-        )
-    header = ["", "what it is", "accuracy", "run minus baseline, points", "95 % interval", "the run is"]
-    return table(header, rows, numeric=(2, 3, 4))
+        rows.append([what, percent(float(right.mean())), interval, verdict])
+    return table(["", "accuracy", "run minus baseline, points (95 % interval)", "the run is"], rows, numeric=(1, 2))
 
 
 def _figure(rivals: Mapping[str, Difference]) -> Markup:

@@ -1,8 +1,9 @@
 """The headline: what the run is, what came of it, and when."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from labctl.report.facts import RunFacts, Session, TestOutcome
+from labctl.report.facts import Result, RunFacts, Session
 from labctl.report.markup import Markup, element, paragraph, together
 from labctl.report.sections.wording import count, duration, percent, percent_range
 
@@ -32,7 +33,7 @@ def hardware_badge(facts: RunFacts) -> Markup:
     return element("span", f"partly simulated: block {which} without real hardware", class_="badge simulated")
 
 
-def _result(test: TestOutcome) -> Markup:
+def _result(test: Result) -> Markup:
     return together(
         [
             element("p", "test accuracy ", element("strong", percent(test.accuracy)), class_="result"),
@@ -76,15 +77,19 @@ def _ending(facts: RunFacts) -> str:
 
 def _when(facts: RunFacts) -> Markup:
     began = facts.created
-    ended = f" to {facts.at(facts.test.time_s):%Y-%m-%d %H:%M}" if facts.test else ""
+    ended = f" to {_after(began, facts.at(facts.test.time_s))}" if facts.test else ""
     in_sessions = f" in {count(len(facts.sessions), 'session')}" if len(facts.sessions) > 1 else ""
     clock = "hardware time, simulated" if facts.meta["simulated"] else "hardware time"
     return element(
         "p",
-        f"{began:%Y-%m-%d %H:%M}{ended} ({began:UTC%z}) · ran {duration(_wall_s(facts.sessions))}{in_sessions} · "
+        f"{began:%Y-%m-%d %H:%M}{ended} ({began.tzname()}) · ran {duration(_wall_s(facts.sessions))}{in_sessions} · "
         f"{count(facts.passes, 'pass', 'passes')}, {duration(facts.hardware_s)} of {clock}",
         class_="when",
     )
+
+
+def _after(began: datetime, ended: datetime) -> str:
+    return f"{ended:%H:%M}" if ended.date() == began.date() else f"{ended:%Y-%m-%d %H:%M}"
 
 
 def _wall_s(sessions: Sequence[Session]) -> float:

@@ -46,7 +46,9 @@ def _block(facts: RunFacts, number: int, block: Mapping[str, Any]) -> Markup:
 def _facts_of(block: Mapping[str, Any], use: LayerUse) -> list[tuple[object, object]]:
     largest = block["outputs"][use.peak_channel]
     limit = float(largest["high"])
-    of_limit = f", {percent(use.peak / limit)} of what the readout delivers" if np.isfinite(limit) and limit > 0 else ""
+    of_limit = (
+        f", {percent(use.peak / limit)} of what the readout can deliver" if np.isfinite(limit) and limit > 0 else ""
+    )
     return [
         ("Drive", _channels(block["inputs"])),
         ("Response", _channels(block["outputs"])),
@@ -84,7 +86,7 @@ def _figures(number: int, block: Mapping[str, Any], use: LayerUse) -> list[Marku
         figure(
             drives,
             "Use of each drive channel's range.",
-            band_chart(drives, use.drive_quantiles, y_label="range", scale="percent"),
+            band_chart(drives, use.drive_quantiles, y_label="share of range", scale="percent"),
         ),
         figure(
             responses,

@@ -3,9 +3,12 @@
 import numpy as np
 
 from labctl.report.facts import RunFacts
-from labctl.report.figures import BLUE, COLOURS, GREEN, ORANGE, Line, Scale, figure, line_chart
+from labctl.report.figures import BLUE, COLOURS, INK, ORANGE, Line, Scale, figure, line_chart
 from labctl.report.markup import Markup, element, paragraph, section
 from labctl.report.sections.wording import percent
+
+LOG_FROM = 10.0
+"""Ratio of largest to smallest loss from which the axis is logarithmic."""
 
 
 def learning(facts: RunFacts) -> Markup:
@@ -32,7 +35,7 @@ def _loss(facts: RunFacts) -> Markup | None:
     if not lines:
         return None
     values = np.concatenate([line.y for line in lines])
-    scale: Scale = "log" if np.all(values > 0) else "linear"
+    scale: Scale = "log" if 0 < LOG_FROM * values.min() < values.max() else "linear"
     drawing = line_chart("loss", lines, x_label="epoch", y_label="loss", scale=scale)
     return figure("loss", "Local loss of each block, mean over the batches of an epoch.", drawing)
 
@@ -55,11 +58,13 @@ def _right(facts: RunFacts) -> Markup | None:
         for line in _lines(facts, "pairs_right")
     ]
     if "train_accuracy" in facts.curves:
-        lines.append(Line("training accuracy", facts.epochs, facts.curves["train_accuracy"], GREEN))
+        lines.append(Line("training accuracy", facts.epochs, facts.curves["train_accuracy"], INK))
     if not lines:
         return None
     drawing = line_chart("right", lines, x_label="epoch", y_label="right", scale="percent")
-    return figure("right", "Pairs in which the positive pass has the greater goodness; training samples right.", drawing)
+    return figure(
+        "right", "Pairs in which the positive pass has the greater goodness; training samples right.", drawing
+    )
 
 
 def _last(facts: RunFacts) -> str:

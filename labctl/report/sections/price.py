@@ -2,7 +2,7 @@
 
 from labctl.report.facts import RunFacts
 from labctl.report.markup import Markup, definitions, paragraph, section, table
-from labctl.report.sections.wording import count, duration, percent
+from labctl.report.sections.wording import duration, percent
 
 PURPOSES = {
     "statistics": "to fix encoders and standardisation",
@@ -21,7 +21,10 @@ def price(facts: RunFacts) -> Markup:
         definitions(_totals(facts)),
         _by_purpose(facts),
         _by_block(facts),
-        paragraph("Hardware time is the number of passes, rejected ones included, times the layer's time for one.", class_="note"),
+        paragraph(
+            "Hardware time is the number of passes, rejected ones included, times the layer's time for one.",
+            class_="note",
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labctl.report.facts import RunFacts, TestOutcome
+from labctl.report.facts import Result, RunFacts
 from labctl.report.figures import BLUE, ORANGE, figure, histogram
 from labctl.report.markup import Markup, element, paragraph, section, table
 from labctl.report.sections.wording import count, percent
@@ -13,7 +13,7 @@ MAX_CLASSES_IN_MATRIX = 20
 MISTAKES_LISTED = 15
 
 
-def scores(facts: RunFacts, test: TestOutcome) -> Markup:
+def scores(facts: RunFacts, test: Result) -> Markup:
     """Return the section on the scores of true and wrong labels."""
     word = "goodness" if facts.meta["resolved"]["training"]["rule"] == "phyll" else "score"
     margins = test.true_scores - test.best_wrong_scores
@@ -39,17 +39,21 @@ def scores(facts: RunFacts, test: TestOutcome) -> Markup:
     )
 
 
-def confusion(facts: RunFacts, test: TestOutcome) -> Markup:
+def confusion(facts: RunFacts, test: Result) -> Markup:
     """Return the confusion matrix; for many classes the commonest mistakes."""
     names = [str(name) for name in facts.meta["data"]["class_names"]]
     if len(names) <= MAX_CLASSES_IN_MATRIX:
-        return section("Confusion", _matrix(test, names), _legend())
+        return section("Confusion", _commonest(test, names), _matrix(test, names), _legend())
     return section("Confusion", _mistakes(test, names))
 
 
-def _matrix(test: TestOutcome, names: Sequence[str]) -> Markup:
+def _matrix(test: Result, names: Sequence[str]) -> Markup:
     totals = np.maximum(test.confusion.sum(axis=1), 1)
-    head = element("tr", element("th", "true \\ predicted", scope="col"), *(element("th", n, scope="col") for n in names))
+    head = element(
+        "tr",
+        element("th", "true \\ predicted", scope="col"),
+        *(element("th", n, scope="col") for n in [*names, "recognised"]),
+    )
     rows: list[Markup] = []
     for true, name in enumerate(names):
         cells = (
@@ -72,15 +76,29 @@ def _cell(number: int, share: float, *, is_right: bool) -> Markup:
 
 
 def _legend() -> Markup:
-    return paragraph("Rows: true class; columns: predicted class; last column: share of the class recognised.", class_="note")
+    return paragraph("Rows: true class; columns: predicted class.", class_="note")
 
 
-def _mistakes(test: TestOutcome, names: Sequence[str]) -> Markup:
-    wrong = test.confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    commonest = np.argsort(-wrong, axis=None, kind="stable")[:MISTAKES_LISTED]
-    pairs = [divmod(int(index), len(names)) for index in commonest]
-    rows = [[names[true], names[taken], f"{wrong[true, taken]:,}"] for true, taken in pairs if wrong[true, taken]]
+def _mistakes(test: Result, names: Sequence[str]) -> Markup:
+    rows = [[names[true], names[taken], f"{n:,}"] for true, taken, n in _ranked_mistakes(test)[:MISTAKES_LISTED]]
     if not rows:
         return paragraph("No test sample was taken for another class.")
     return table(["true class", "taken for", "samples"], rows, numeric=(2,))
+
+
+def _commonest(test: Result, names: Sequence[str]) -> Markup:
+    mistakes = _ranked_mistakes(test)
+    if not mistakes:
+        return paragraph("No test sample was taken for another class.")
+    true, taken, n = mistakes[0]
+    of_class = count(int(test.confusion[true].sum()), "sample")
+    return paragraph(f"Commonest mistake: {names[true]} taken for {names[taken]}, {n:,} of {of_class}.")
+
+
+def _ranked_mistakes(test: Result) -> list[tuple[int, int, int]]:
+    """Return (true class, predicted class, samples) of all mistakes, the commonest first."""
+    wrong = test.confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
+    pairs = (divmod(int(index), len(wrong)) for index in order)
+    return [(true, taken, int(wrong[true, taken])) for true, taken in pairs]

@@ -1,7 +1,6 @@
 """Numbers as the report words them."""
 
 MINUS = "−"
-EN_DASH = "–"
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -1,0 +1,21 @@
+"""`labctl report`: write a run's page again."""
+
+from pathlib import Path
+
+import click
+
+from labctl.cli import options
+from labctl.record.folder import LOG_NAME, find_run
+from labctl.record.reader import LogReader
+from labctl.report.page import write_page
+
+
+@click.command("report")
+@options.run_name
+@options.runs_root
+def command(run: str, root: Path) -> None:
+    """Write report.html of RUN from its record; an unfinished run gets a page that says where it stands."""
+    folder = find_run(root, run)
+    with LogReader(folder / LOG_NAME) as reader:
+        write_page(reader, folder / "report.html")
+    click.echo(str(folder / "report.html"))

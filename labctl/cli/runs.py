@@ -1,0 +1,182 @@
+"""`labctl runs`: list, show, compare, export and verify runs."""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from labctl.cli import options
+from labctl.cli.main import EXIT_RECORD
+from labctl.contract.errors import InputError
+from labctl.orchestrator.runs import reopen, reopen_task
+from labctl.orchestrator.session import pinned_arithmetic
+from labctl.orchestrator.verification import Verification, verify
+from labctl.record.bundle import copy_bundle
+from labctl.record.export import export_csv, export_hdf5
+from labctl.record.folder import LOG_NAME, MODEL_NAME, RunSummary, find_run, list_runs
+from labctl.record.provenance import collect, same_arithmetic
+from labctl.record.reader import LogReader
+from labctl.report.comparison import Comparison, compare_runs
+
+OTHER_MACHINE_TOLERANCE = 1e-3
+"""Relative difference of weights that another processor's or library's rounding may add up to over a training."""
+
+
+@click.group("runs")
+def command() -> None:
+    """List, show, compare, export and verify runs."""
+
+
+@command.command("list")
+@options.runs_root
+@options.as_json
+def list_command(root: Path, as_json: bool) -> None:
+    """List the runs, oldest first."""
+    summaries = list_runs(root)
+    if as_json:
+        click.echo(json.dumps([asdict(run) | {"folder": str(run.folder), **_result(run)} for run in summaries]))
+    elif summaries:
+        click.echo("\n".join(_line(run) for run in summaries))
+    else:
+        click.echo(f"there are no runs in {root}", err=True)
+
+
+@command.command("show")
+@options.run_name
+@options.runs_root
+@options.as_json
+def show_command(run: str, root: Path, as_json: bool) -> None:
+    """Say what RUN is, how far it has come and what happened to it."""
+    folder = find_run(root, run)
+    with LogReader(folder / LOG_NAME) as reader:
+        meta = reader.meta()
+        facts: dict[str, object] = {
+            "run": str(folder),
+            "created": meta["created"],
+            "simulated": meta["simulated"],
+            "passes": reader.count_by_purpose(),
+            "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
+            "events": [
+                {"time": _time(event.time_s), "kind": event.kind} for event in reader.events() if event.kind != "epoch"
+            ],
+            "settings": meta["resolved"],
+            **_result_of(reader),
+        }
+    click.echo(json.dumps(facts) if as_json else _show_text(facts))
+
+
+@command.command("diff")
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="OTHER")
+@options.runs_root
+@options.as_json
+def diff_command(first: str, second: str, root: Path, as_json: bool) -> None:
+    """Compare two runs: the settings that differ, both accuracies, and their paired difference."""
+    folders = find_run(root, first), find_run(root, second)
+    with LogReader(folders[0] / LOG_NAME) as one, LogReader(folders[1] / LOG_NAME) as other:
+        comparison = compare_runs(one, other)
+    click.echo(json.dumps(asdict(comparison)) if as_json else _diff_text(comparison))
+
+
+@command.command("export")
+@options.run_name
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["hdf5", "csv", "model"]),
+    help="hdf5: one file (MATLAB: h5read); csv: a folder of tables; model: weights as npz and JSON. "
+    "Unless given: hdf5 for TARGET.h5 or TARGET.hdf5.",
+)
+@options.runs_root
+def export_command(run: str, target: Path, form: str | None, root: Path) -> None:
+    """Write RUN to TARGET for other programs."""
+    folder = find_run(root, run)
+    if form is None and target.suffix not in (".h5", ".hdf5"):
+        raise InputError(f"say what to write to {target}: --format hdf5, csv or model")
+    if form == "model":
+        copy_bundle(folder / MODEL_NAME, target)
+    else:
+        with LogReader(folder / LOG_NAME) as reader:
+            (export_csv if form == "csv" else export_hdf5)(reader, target)
+    click.echo(str(target))
+
+
+@command.command("verify")
+@options.run_name
+@options.runs_root
+@options.as_json
+def verify_command(run: str, root: Path, as_json: bool) -> None:
+    """Recompute the weights of RUN from its settings, seed and recorded passes, and compare them bit for bit."""
+    folder = find_run(root, run)
+    with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
+        reader.check_integrity()
+        loaded = reopen(reader)
+        verification = verify(reopen_task(reader, loaded), reader)
+        same_machine = same_arithmetic(reader.meta()["provenance"], collect())
+    good = verification.identical or (not same_machine and verification.largest_difference <= OTHER_MACHINE_TOLERANCE)
+    if as_json:
+        click.echo(json.dumps(asdict(verification) | {"same_arithmetic": same_machine, "verified": good}))
+    else:
+        click.echo(_verify_text(verification, same_machine=same_machine, good=good))
+    sys.exit(0 if good else EXIT_RECORD)
+
+
+def _line(run: RunSummary) -> str:
+    if run.problem is not None:
+        return f"{run.folder.name:<48} cannot be read: {run.problem.splitlines()[0]}"
+    accuracy = _result(run).get("accuracy")
+    state = f"test accuracy {100 * accuracy:.1f} %" if isinstance(accuracy, float) else "not finished"
+    return f"{run.folder.name:<48} {run.n_passes:>9,} passes  {state}"
+
+
+def _result(run: RunSummary) -> dict[str, object]:
+    if run.problem is not None:
+        return {}
+    with LogReader(run.folder / LOG_NAME) as reader:
+        return _result_of(reader)
+
+
+def _result_of(reader: LogReader) -> dict[str, object]:
+    test = next((event.detail for event in reader.events() if event.kind == "test"), None)
+    return {} if test is None else {"accuracy": test["accuracy"], "interval": [test["low"], test["high"]]}
+
+
+def _time(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _show_text(facts: dict[str, object]) -> str:
+    import yaml
+
+    return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _diff_text(comparison: Comparison) -> str:
+    lines = [f"{name}: {first} -> {second}" for name, (first, second) in comparison.settings.items()]
+    shown = [f"{100 * value:.1f} %" if value is not None else "not tested" for value in comparison.accuracies]
+    lines = [*(lines or ["no setting differs"]), f"test accuracy: {shown[0]} -> {shown[1]}"]
+    paired = comparison.paired
+    if paired is not None:
+        lines.append(
+            f"paired difference on the same test samples: {100 * paired.difference:+.1f} points "
+            f"(95 % interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f})"
+        )
+    elif None not in comparison.accuracies:
+        lines.append("the runs tested different samples: their accuracies are not paired")
+    return "\n".join(lines)
+
+
+def _verify_text(verification: Verification, *, same_machine: bool, good: bool) -> str:
+    part = f"{verification.epochs} of {verification.of_epochs} epochs recomputed from the pass log"
+    if verification.identical:
+        test = {True: ", test scores too", False: ", but the test scores differ", None: ""}[verification.test_identical]
+        return f"verified: {part}; the weights are equal bit for bit{test}"
+    largest = f"largest relative difference {verification.largest_difference:.2g}"
+    if good:
+        return f"verified within rounding: {part} on another machine than the run's; {largest}"
+    where = "on the machine of the run" if same_machine else "on another machine than the run's"
+    return f"NOT verified: {part} {where}; {largest}. The record, the configuration or labctl has changed since the run"
