@@ -35,7 +35,7 @@ def command(run: str, samples: Path, rig: Path | None, ignore: tuple[str, ...], 
         known = (*ignore, *_columns_of_training(trained))
         features = read_samples(samples, data.n_features, data.feature_names, known)
         predictions = predict(trained.task, trained.bench, trained.log, trained.stop, features)
-    names = [data.class_names[number] for number in predictions.classes]
+    names: list[str] = [data.class_names[number] for number in predictions.classes.tolist()]
     if as_json:
         click.echo(json.dumps(_as_json(predictions, names)))
     else:

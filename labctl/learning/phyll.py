@@ -38,7 +38,7 @@ class PairGradient:
         """Return dL/dW for `features` (2 B, d), rows alternating positive and negative; keeps the margins D (B,)."""
         y = features @ weights.T
         norm = np.sqrt(np.einsum("ij,ij->i", y, y))
-        np.maximum(norm, np.finfo(y.dtype).tiny, out=norm)
+        norm[norm == 0] = np.inf  # a vector of zeros points nowhere: goodness 0, gradient 0
         aligned = np.copysign(self._reference, y) * np.sign(self._reference)
         g = np.einsum("ij,ij->i", y, aligned) / norm
         self.goodness = g.reshape(-1, 2)

@@ -19,4 +19,4 @@ def goodness(outputs: Vectors, reference: Vectors) -> NDArray[np.floating]:
     """
     magnitude = np.abs(outputs)
     norm = np.sqrt(np.einsum("...i,...i->...", magnitude, magnitude))
-    return magnitude @ reference / np.maximum(norm, np.finfo(outputs.dtype).tiny)
+    return magnitude @ reference / np.where(norm > 0, norm, np.inf)

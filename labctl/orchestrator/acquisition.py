@@ -28,7 +28,7 @@ from labctl.learning.requests import Measure
 from labctl.network.network import Network
 from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.stopping import Stopped
-from labctl.record.passes import PassRows
+from labctl.record.passes import REPEATS_PER_ID, PassRows
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,10 @@ class Recorded(Protocol):
 
     def fill(self, acquisition: "Rows", values: ResponseValues) -> NDArray[np.bool_]:
         """Write recorded responses into `values` (n, n_outputs) and return which rows (n,) they are."""
+        ...
+
+    def attempts(self, acquisition: "Rows") -> int:
+        """Return how often a row of the acquisition has been rejected at most."""
         ...
 
 
@@ -162,7 +166,9 @@ class Acquisition:
             raise RecordError(f"pass {missing} ({rows.request.purpose}) is not in the log")
         layer = self._layers[rows.request.block]
         self._hold_state(layer, rows.request.block)
-        for repeat in range(self._retries + 1):
+        first = 0 if self._recorded is None else self._recorded.attempts(rows)
+        last = min(first + self._retries, REPEATS_PER_ID - 1)
+        for repeat in range(first, last + 1):
             pending = np.flatnonzero(~done)
             if self._stop.is_set():
                 raise Stopped
@@ -174,7 +180,7 @@ class Acquisition:
             _log.warning("%d of %d rows of %s rejected, repeating", (~done).sum(), len(pending), layer.info.name)
         raise InstrumentError(
             layer.info.name,
-            f"row {rows.first_id + int(np.argmin(done))} was rejected {self._retries + 1} times in a row; "
+            f"row {rows.first_id + int(np.argmin(done))} was rejected {last + 1} times in a row; "
             "see the pass log for its status, and mend the cause before `labctl resume`",
         )
 

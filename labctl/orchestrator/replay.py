@@ -15,6 +15,9 @@ class RecordedRows:
 
     def __init__(self, reader: LogReader, blocks: int, first_id: int = 0) -> None:
         self._blocks = [reader.rows(first_id, MAX_ID, block=block) for block in range(blocks)]
+        rejected = [part for status in reader.rejected() for part in reader.passes(first_id, status=status)]
+        self._rejected_ids = np.array([row for part in rejected for row in part.ids], np.int64)
+        self._rejected_repeats = np.array([repeat for part in rejected for repeat in part.repeats], np.int64)
 
     def fill(self, acquisition: Rows, values: ResponseValues) -> NDArray[np.bool_]:
         """Write recorded responses into `values` and return which rows they are.
@@ -38,3 +41,9 @@ class RecordedRows:
         values[found] = stored.values[first:last]
         done[found] = True
         return done
+
+    def attempts(self, acquisition: Rows) -> int:
+        """Return how often a row of the acquisition has been rejected at most."""
+        ids = acquisition.ids
+        here = (self._rejected_ids >= ids[0]) & (self._rejected_ids <= ids[-1])
+        return int((self._rejected_repeats[here] + 1).max(initial=0))

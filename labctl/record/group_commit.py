@@ -1,7 +1,9 @@
 """Inserts made durable in groups by a thread of their own, so that the caller never waits for the disk."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from threading import Condition, Thread
 
@@ -12,6 +14,10 @@ GROUP_BYTES = 4 * 2**20
 
 PENDING_BYTES = 64 * 2**20
 """When more than this waits for the disk, the caller is held back."""
+
+ROWS_PER_INSERT = 64
+"""Rows of one call of SQLite, which lets other threads run and may then wait for its turn: the fewer calls, the less
+the writer and its caller hinder each other."""
 
 Rows = Iterable[tuple[object, ...]]
 
@@ -40,7 +46,10 @@ class GroupCommit:
         self._thread.start()
 
     def put(self, statement: str, rows: Rows, n_bytes: int) -> None:
-        """Have `statement` executed for each of `rows`, which the writer thread iterates over once."""
+        """Have `rows` inserted by `statement`, which ends in the `VALUES (?, ...)` of one row.
+
+        The writer thread iterates over the rows once, and within a group inserts statement by statement.
+        """
         with self._changed:
             if self._pending_bytes > PENDING_BYTES:
                 self._changed.wait_for(lambda: self._pending_bytes <= PENDING_BYTES or self._ended)
@@ -102,10 +111,27 @@ class GroupCommit:
 
     def _commit(self, group: list[tuple[str, Rows]]) -> None:
         """Commit all or nothing: after an error the group is rolled back when the connection is closed."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        rows_of: dict[str, list[Rows]] = {}
         for statement, rows in group:
-            self._connection.executemany(statement, rows)
+            rows_of.setdefault(statement, []).append(rows)
+        self._connection.execute("BEGIN IMMEDIATE")
+        for statement, parts in rows_of.items():
+            for rows in _batches(chain.from_iterable(parts)):
+                self._connection.execute(_for_rows(statement, len(rows)), list(chain.from_iterable(rows)))
         self._connection.execute("COMMIT")
 
     def _error(self) -> RecordError:
         return RecordError(f"{self._path} cannot be written: {self._failure}")
+
+
+def _batches(rows: Rows) -> Iterator[list[tuple[object, ...]]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, ROWS_PER_INSERT)):
+        yield batch
+
+
+@lru_cache
+def _for_rows(statement: str, n: int) -> str:
+    """Return the statement that inserts `n` rows at once."""
+    head, values, row = statement.rpartition("VALUES ")
+    return head + values + ", ".join([row] * n)

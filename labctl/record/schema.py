@@ -53,7 +53,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise RecordError(f"there is no pass log at {path}")
-    connection = sqlite3.connect(path, _PATIENCE_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
     try:
         _check_format(connection, path)
         _make_durable(connection, path)

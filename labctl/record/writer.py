@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -165,18 +166,14 @@ def _pass_rows(
     constants: tuple[int, int, str, int], columns: tuple[NDArray[Any], ...], drives: bytes, responses: bytes
 ) -> Iterator[tuple[object, ...]]:
     """Yield rows of `_INSERT_PASSES`; a generator, so that the work is done by the writer thread."""
-    step, block, purpose, state = constants
+    step, block, purpose, state = map(repeat, constants)
     keys, samples, labels, status, times_s = (column.tolist() for column in columns)
     blobs = (_split(data, len(keys)) for data in (drives, responses))
-    for key, sample, label, outcome, time_s, drive, response in zip(
-        keys, samples, labels, status, times_s, *blobs, strict=True
-    ):
-        yield key, step, block, purpose, sample, label, state, outcome, time_s, drive, response
+    yield from zip(keys, step, block, purpose, samples, labels, state, status, times_s, *blobs, strict=False)
 
 
-def _split(data: bytes, n: int) -> Iterator[bytes]:
-    size = len(data) // n if n else 0
-    return (data[row * size : (row + 1) * size] for row in range(n))
+def _split(data: bytes, n: int) -> list[bytes]:
+    return np.frombuffer(data, dtype=np.dtype((np.void, len(data) // n))).tolist() if n else []
 
 
 def _acquire(path: Path) -> FileLock:

@@ -16,7 +16,7 @@ from labctl.record.reader import LogReader
 
 SAMPLE_PASSES = 4096
 SAMPLE_VALUES = 8_000_000
-WINDOW_PASSES = 64
+WINDOW_PASSES = 32
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 

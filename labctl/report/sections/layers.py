@@ -118,8 +118,8 @@ def _clipped(facts: RunFacts) -> Markup:
     if facts.test is None:
         return paragraph("How many drive values encoders clipped is known after the test.", class_="note")
     if len(facts.sessions) > 1:
-        scope = "in the session that tested"
+        scope = "drive values in the session that tested"
     else:
         sent = sum(n * len(facts.meta["blocks"][block]["inputs"]) for block, n in facts.passes_by_block.items())
-        scope = f"of {count(sent, 'value')} sent ({percent(facts.test.clipped_values / max(sent, 1), 2)})"
-    return paragraph(f"Encoders clipped {count(facts.test.clipped_values, 'drive value')} {scope}.")
+        scope = f"of {sent:,} drive values sent ({percent(facts.test.clipped_values / max(sent, 1), 2)})"
+    return paragraph(f"Encoders clipped {facts.test.clipped_values:,} {scope}.")

@@ -21,9 +21,7 @@ def provenance(facts: RunFacts) -> Markup:
 
 
 def _digital_only(facts: RunFacts) -> Markup:
-    statement = element(
-        "strong", "Digital weights only: learning changed no parameter of the hardware, it changed what was sent."
-    )
+    statement = element("strong", "Digital weights only: learning changed no parameter of the hardware.")
     by_layer: dict[str, list[str]] = {}
     for state in facts.states:
         by_layer.setdefault(state.layer, []).append(state.state_id)

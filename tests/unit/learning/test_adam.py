@@ -45,3 +45,17 @@ def test_a_restored_optimiser_goes_on_as_if_never_interrupted():
         second_half.update(halved, gradient)
     assert np.array_equal(whole, halved)
     assert second_half.arrays()["updates"] == pytest.approx(10)
+
+
+def test_cosine_decay_starts_at_the_rate_given_and_falls_to_zero():
+    def first_move(decay: str, progress: float) -> float:
+        weights = np.zeros(1)
+        adam = Adam(AdamSettings(lr=0.1, decay=decay), weights)
+        adam.set_progress(progress)
+        adam.update(weights, np.ones(1))
+        return -float(weights[0])
+
+    for progress in (0.0, 0.25, 0.5, 0.9):
+        assert first_move("cosine", progress) == pytest.approx(0.1 * np.cos(np.pi * progress / 2) ** 2, rel=1e-6)
+        assert first_move("none", progress) == pytest.approx(0.1, rel=1e-6)
+    assert first_move("cosine", 1.0) == pytest.approx(0, abs=1e-12)

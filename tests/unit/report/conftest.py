@@ -1,7 +1,6 @@
 """Small runs to report on, recorded as labctl records them."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.contract.layer import RowStatus
 from labctl.record.folder import LOG_NAME
 from labctl.record.passes import PassRows
 from labctl.record.provenance import collect
@@ -19,97 +17,114 @@ from labctl.record.writer import PassLog
 from labctl.report.page import write_page
 
 N_IN, N_OUT = 4, 3
-CLASSES = ("ant", "bee", "cat")
 PASS_S = 0.5
 
+Make = Callable[..., Any]
 
-def block_meta(name: str = "cavity", **changes: Any) -> dict[str, Any]:
+
+@pytest.fixture(scope="session")
+def make_block() -> Make:
     """A block's layer as `LayerInfo` is kept in a run's meta."""
-    block: dict[str, Any] = {
-        "name": name,
-        "inputs": [{"name": f"speaker {i}", "unit": "of full drive", "low": 0.0, "high": 1.0} for i in range(N_IN)],
-        "outputs": [{"name": f"mic {i}", "unit": "FS", "low": -1.0, "high": 1.0} for i in range(N_OUT)],
-        "nominal_pass_s": PASS_S,
-        "resources": ["interface"],
-        "simulated": True,
-        "response_dtype": "float32",
-    }
-    return block | changes
 
-
-def run_meta(**changes: Any) -> dict[str, Any]:
-    """What a run says about itself, in the form of the orchestrator."""
-    meta: dict[str, Any] = {
-        "schema": "labctl/run/1",
-        "created": "2026-11-22T03:40:12+01:00",
-        "name": "insects",
-        "experiment": {"text": "name: insects\n", "path": "e.yaml", "folder": "x", "overrides": []},
-        "rigs": {"main": {"text": "name: box\n", "path": "r.yaml", "folder": "x"}},
-        "resolved": {
-            "description": "",
-            "seed": 7,
-            "data": {"source": "csv", "split_seed": 3},
-            "training": {"rule": "phyll", "schedule": "joint", "epochs": 3},
-        },
-        "blocks": [block_meta()],
-        "simulated": True,
-        "power_w": None,
-        "data": {"fingerprint": "f00d" * 16, "train": 20, "test": 6, "class_names": list(CLASSES)},
-        "provenance": collect(),
-    }
-    return meta | changes
-
-
-def pass_rows(first_id: int, n: int, **changes: Any) -> PassRows:
-    """Passes with drives and responses that follow from their ids."""
-    ids = np.arange(first_id, first_id + n, dtype=np.int64)
-    fields: dict[str, Any] = {
-        "ids": ids,
-        "repeat": 0,
-        "step": 0,
-        "block": 0,
-        "purpose": "train",
-        "samples": ids,
-        "labels": ids % len(CLASSES),
-        "layer": "cavity",
-        "state_id": "s0",
-        "status": np.zeros(n, dtype=np.uint8),
-        "time_s": 1.7e9 + PASS_S * ids,
-        "drives": ((ids[:, None] * 37 + np.arange(N_IN)) % 100_003 / 100_003).astype(np.float32),
-        "responses": np.sin(ids[:, None] + np.arange(N_OUT)).astype(np.float32) / 2,
-    }
-    return PassRows(**(fields | changes))
-
-
-def epoch_event(epoch: int, n_blocks: int = 1, **changes: float) -> dict[str, Any]:
-    """The figures of an epoch as training notes them."""
-    detail: dict[str, Any] = {"epoch": epoch}
-    for block in range(1, n_blocks + 1):
-        detail |= {
-            f"block{block}.loss": 0.5 / epoch,
-            f"block{block}.goodness_positive": 0.1 * epoch,
-            f"block{block}.goodness_negative": -0.1 * epoch,
-            f"block{block}.pairs_right": 1 - 0.2 / epoch,
+    def make(name: str = "cavity", **changes: Any) -> dict[str, Any]:
+        block: dict[str, Any] = {
+            "name": name,
+            "inputs": [{"name": f"speaker {i}", "unit": "of full drive", "low": 0.0, "high": 1.0} for i in range(N_IN)],
+            "outputs": [{"name": f"mic {i}", "unit": "FS", "low": -1.0, "high": 1.0} for i in range(N_OUT)],
+            "nominal_pass_s": PASS_S,
+            "resources": ["interface"],
+            "simulated": True,
+            "response_dtype": "float32",
         }
-    return detail | changes
+        return block | changes
+
+    return make
 
 
-LABELS = [0, 0, 1, 1, 2, 2]
-SCORES = [[3, 1, 0], [2, 1, 0], [0, 4, 1], [1, 0, 5], [0, 1, 6], [0, 2, 1]]
-"""Right, right, right, `bee` taken for `cat`, right, `cat` taken for `bee`."""
+@pytest.fixture(scope="session")
+def make_meta(make_block: Make) -> Make:
+    """What a run says about itself, in the form of the orchestrator."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        meta: dict[str, Any] = {
+            "schema": "labctl/run/1",
+            "created": "2026-11-22T03:40:12+01:00",
+            "name": "insects",
+            "experiment": {"text": "name: insects\n", "path": "e.yaml", "folder": "x", "overrides": []},
+            "rigs": {"main": {"text": "name: box\n", "path": "r.yaml", "folder": "x"}},
+            "resolved": {
+                "description": "",
+                "seed": 7,
+                "data": {"source": "csv", "split_seed": 3},
+                "training": {"rule": "phyll", "schedule": "joint", "epochs": 3},
+            },
+            "blocks": [make_block()],
+            "simulated": True,
+            "power_w": None,
+            "data": {"fingerprint": "f00d" * 16, "train": 20, "test": 6, "class_names": ["ant", "bee", "cat"]},
+            "provenance": collect(),
+        }
+        return meta | changes
+
+    return make
 
 
-def test_event() -> dict[str, Any]:
-    """A test of six samples, four of them right."""
-    return {
+@pytest.fixture(scope="session")
+def make_passes() -> Make:
+    """Passes with drives and responses that follow from their ids; no two drives are equal."""
+
+    def make(first_id: int, n: int, **changes: Any) -> PassRows:
+        ids = np.arange(first_id, first_id + n, dtype=np.int64)
+        fields: dict[str, Any] = {
+            "ids": ids,
+            "repeat": 0,
+            "step": 0,
+            "block": 0,
+            "purpose": "train",
+            "samples": ids,
+            "labels": ids % 3,
+            "layer": "cavity",
+            "state_id": "s0",
+            "status": np.zeros(n, dtype=np.uint8),
+            "time_s": 1.7e9 + PASS_S * ids,
+            "drives": ((ids[:, None] * 37 + np.arange(N_IN)) % 100_003 / 100_003).astype(np.float32),
+            "responses": (np.sin(ids[:, None] + np.arange(N_OUT)) / 2).astype(np.float32),
+        }
+        return PassRows(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_epoch() -> Make:
+    """The figures of an epoch as training notes them."""
+
+    def make(epoch: int, n_blocks: int = 1, **changes: float) -> tuple[str, dict[str, Any]]:
+        detail: dict[str, Any] = {"epoch": epoch}
+        for block in range(1, n_blocks + 1):
+            detail |= {
+                f"block{block}.loss": 0.5 / epoch,
+                f"block{block}.goodness_positive": 0.1 * epoch,
+                f"block{block}.goodness_negative": -0.1 * epoch,
+                f"block{block}.pairs_right": 1 - 0.2 / epoch,
+            }
+        return "epoch", detail | changes
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tested() -> tuple[str, dict[str, Any]]:
+    """A test of six samples: the fourth, a bee, is taken for a cat, the sixth, a cat, for a bee."""
+    return "test", {
         "accuracy": 4 / 6,
         "low": 0.3,
         "high": 0.9032,
         "right": 4,
         "samples": 6,
         "confusion": [[2, 0, 0], [0, 1, 1], [0, 1, 1]],
-        "scores": SCORES,
-        "labels": LABELS,
+        "scores": [[3, 1, 0], [2, 1, 0], [0, 4, 1], [1, 0, 5], [0, 1, 6], [0, 2, 1]],
+        "labels": [0, 0, 1, 1, 2, 2],
         "values_clipped_by_encoders": 5,
     }
 
@@ -164,26 +179,22 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-Recorder = Callable[..., Path]
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Recorder:
-    """Records a run: passes, then events (kind, detail), in one session unless `sessions` are given."""
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Records a run: its passes in the first session, then the events (kind, detail) of each session."""
 
     def record_run(
         meta: Mapping[str, Any],
-        passes: Iterator[PassRows] | list[PassRows],
-        *sessions: list[tuple[str, Any]],
+        passes: Iterable[PassRows],
+        *sessions: Sequence[tuple[str, Any]],
         name: str = "2026-11-22T03-40-12-insects",
     ) -> Path:
-        folder = tmp_path / name
+        folder = tmp_path_factory.mktemp("runs") / name
         folder.mkdir()
-        log = PassLog.create(folder / LOG_NAME, meta)
-        with log:
+        with PassLog.create(folder / LOG_NAME, meta) as log:
             for rows in passes:
                 log.append(rows)
-            for kind, detail in sessions[0] if sessions else []:
+            for kind, detail in sessions[0]:
                 log.append_event(kind, detail)
         for session in sessions[1:]:
             with PassLog.open_for_append(folder / LOG_NAME) as log:
@@ -194,23 +205,14 @@ def record(tmp_path: Path) -> Recorder:
     return record_run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def report() -> Callable[[Path], Page]:
     """Writes the report of a run folder and returns it parsed."""
 
     def write(folder: Path) -> Page:
-        with reading(folder) as reader:
-            write_page(reader, folder / "report.html")
-        return Page((folder / "report.html").read_text(encoding="utf-8"))
+        path = folder / "report.html"
+        with LogReader(folder / LOG_NAME) as reader:
+            write_page(reader, path)
+        return Page(path.read_text(encoding="utf-8"))
 
     return write
-
-
-@contextmanager
-def reading(folder: Path) -> Iterator[LogReader]:
-    """Open the log of a run folder."""
-    with LogReader(folder / LOG_NAME) as reader:
-        yield reader
-
-
-REJECTED = np.array([RowStatus.OK, RowStatus.CLIPPED, RowStatus.XRUN, RowStatus.CLIPPED], dtype=np.uint8)

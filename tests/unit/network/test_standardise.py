@@ -1,0 +1,28 @@
+"""Standardisation with frozen statistics."""
+
+import numpy as np
+import pytest
+
+from labctl.network.standardise import Standardiser
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)])
+def test_fitted_responses_have_zero_mean_and_unit_spread(dtype: np.dtype[np.floating]) -> None:
+    responses = np.random.default_rng(0).normal([1, -50, 1e-3], [1, 3, 1e-5], (500, 3)).astype(np.float32)
+    standard = Standardiser.fitted(responses, dtype).apply(responses)
+    assert standard.dtype == dtype
+    np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(standard.std(axis=0), 1, rtol=1e-3)
+
+
+def test_a_dead_channel_says_nothing_even_when_it_wakes_up() -> None:
+    responses = np.array([[1.0, 7.0], [3.0, 7.0]])
+    standardiser = Standardiser.fitted(responses, np.dtype(np.float64))
+    assert standardiser.apply(np.array([[1.0, 7.0], [5.0, 9.0]])).tolist() == [[-1, 0], [3, 0]]
+
+
+def test_neutral_changes_nothing_but_the_number_type() -> None:
+    counts = np.array([[0, 200], [255, 3]], np.uint8)
+    standard = Standardiser.neutral(2, np.dtype(np.float32)).apply(counts)
+    assert standard.dtype == np.float32
+    assert standard.tolist() == counts.tolist()

@@ -1,0 +1,96 @@
+"""Small tasks on layers without physics, and logs to record them in."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from labctl.config.experiment import Experiment
+from labctl.contract.layer import PhysicalLayer
+from labctl.data.dataset import build_dataset
+from labctl.data.load import prepare
+from labctl.learning.rules import make_rule
+from labctl.network.network import build_network
+from labctl.orchestrator.assembly import Bench, Task
+from labctl.record.writer import PassLog
+from labctl.rig.rig import Rig
+
+N_INPUTS = 8
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_arithmetic_thread() -> Iterator[None]:
+    """Pin BLAS as a run does: rounding depends on the number of threads."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_task() -> Callable[..., Task]:
+    """Build a task on `layers`, one per block: `n` samples of three overlapping classes, a quarter kept for testing."""
+
+    def make(
+        layers: Sequence[PhysicalLayer],
+        *,
+        n: int = 24,
+        seed: int = 1,
+        encoder: dict[str, Any] | None = None,
+        **training: Any,
+    ) -> Task:
+        phyll = {"rule": "phyll", "epochs": 3, "batch": 7}
+        settings = training if "rule" in training else phyll | training
+        encoder = encoder or {"kind": "fitted-range", "mix": "orthogonal"}
+        blocks = [{"layer": layer.info.name, "encoder": encoder, "skip": True, "units": 6} for layer in layers]
+        experiment = Experiment.model_validate(
+            {
+                "schema": "labctl/experiment/1",
+                "name": "small",
+                "rig": "none.yaml",
+                "seed": seed,
+                "data": {"source": "wine", "test_fraction": 0.25},
+                "network": {
+                    "label": {"kind": "none" if settings["rule"] == "readout" else "one-hot"},
+                    "blocks": blocks,
+                },
+                "training": settings,
+            }
+        )
+        generator = np.random.default_rng(0)
+        labels = np.arange(n) % 3
+        samples = np.eye(3)[labels] + generator.normal(0, 0.4, (n, 3))
+        dataset = build_dataset("three", samples, labels, ["a", "b", "c"], place=lambda row, column: f"{row}, {column}")
+        data = prepare(dataset, experiment.data)
+        infos = tuple(layer.info for layer in layers)
+        network = build_network(
+            experiment.network,
+            infos,
+            n_features=data.n_features,
+            n_classes=data.n_classes,
+            seed=seed,
+            precision=experiment.training.precision,
+        )
+        features = np.zeros((n, 3), network.dtype)
+        features[data.train_index], features[data.test_index] = data.train_x, data.test_x
+        return Task(experiment, data, features, make_rule(experiment.training, network), infos)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_bench() -> Callable[[Sequence[PhysicalLayer]], Bench]:
+    """Put layers on a rig."""
+
+    def make(layers: Sequence[PhysicalLayer]) -> Bench:
+        return Bench({"main": Rig("main", {}, {layer.info.name: layer for layer in layers}, None)}, tuple(layers))
+
+    return make
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[PassLog]:
+    """Open a new pass log."""
+    with PassLog.create(tmp_path / "run.sqlite", {}) as created:
+        yield created
