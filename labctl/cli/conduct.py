@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from labctl.cli.main import EXIT_STOPPED
+from labctl.cli.main import EXIT_INTERRUPTED, EXIT_STOPPED
 from labctl.config.loading import LoadedExperiment
+from labctl.contract.errors import InstrumentError, RecordError
 from labctl.contract.layer import Stop
 from labctl.learning.rule import Metrics
 from labctl.monitor.live import LiveMonitor
@@ -45,6 +46,13 @@ def take_to_its_end(
             log.close()
             click.echo(f"stopped; every pass is recorded. Go on with: labctl resume {folder}", err=True)
             sys.exit(EXIT_STOPPED)
+        except KeyboardInterrupt:
+            log.close()
+            click.echo(f"stopped at once; what is recorded is whole. Go on with: labctl resume {folder}", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except (InstrumentError, RecordError) as error:
+            error.add_note(f"go on afterwards with: labctl resume {folder}")
+            raise
 
 
 def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as_json: bool) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from labctl.cli import options
-from labctl.cli.trained import open_trained
+from labctl.cli.trained import find_trained, in_use
 from labctl.orchestrator.inference import evaluate
+from labctl.orchestrator.session import pinned_arithmetic
 
 
 @click.command("evaluate")
@@ -17,8 +18,10 @@ from labctl.orchestrator.inference import evaluate
 @options.as_json
 def command(run: str, rig: Path | None, root: Path, as_json: bool) -> None:
     """Measure the accuracy of RUN with fresh passes of its test samples, on its own rig or another."""
-    with open_trained(root, run, rig) as trained:
-        evaluation = evaluate(trained.task, trained.bench, trained.log, trained.stop)
+    with pinned_arithmetic():
+        trained = find_trained(root, run, rig)
+        with in_use(trained) as (log, stop):
+            evaluation = evaluate(trained.task, trained.bench, log, stop)
     low, high = evaluation.interval
     if as_json:
         click.echo(json.dumps({"accuracy": evaluation.accuracy, "interval": [low, high], "right": evaluation.right}))

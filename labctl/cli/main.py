@@ -68,13 +68,11 @@ def main() -> NoReturn:
     """Run the command line and exit; the codes are listed in docs/reference/exit-codes.md."""
     try:
         code = labctl.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _leave("stopped at once", EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _leave("stopped at once; the run's record is whole, `labctl resume` goes on with it", EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - what has no message for people is raised again
         _leave(*_explain(error))
     sys.exit(code if isinstance(code, int) else 0)
@@ -92,7 +90,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     }
     for kind, code in codes.items():
         if isinstance(error, kind):
-            return str(error), code
+            return "; ".join([str(error), *getattr(error, "__notes__", ())]), code
     raise error
 
 

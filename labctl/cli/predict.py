@@ -10,10 +10,11 @@ import click
 import numpy as np
 
 from labctl.cli import options
-from labctl.cli.trained import Trained, open_trained
-from labctl.config.experiment import CsvData
+from labctl.cli.trained import find_trained, in_use
+from labctl.config.experiment import CsvData, Experiment
 from labctl.data.samples import read_samples
 from labctl.orchestrator.inference import Predictions, predict
+from labctl.orchestrator.session import pinned_arithmetic
 
 
 @click.command("predict")
@@ -30,11 +31,13 @@ def command(run: str, samples: Path, rig: Path | None, ignore: tuple[str, ...], 
 
     One line per sample: its number, the class, and how sure the network is of it.
     """
-    with open_trained(root, run, rig) as trained:
+    with pinned_arithmetic():
+        trained = find_trained(root, run, rig)
         data = trained.task.data
-        known = (*ignore, *_columns_of_training(trained))
+        known = (*ignore, *_columns_of_training(trained.task.experiment))
         features = read_samples(samples, data.n_features, data.feature_names, known)
-        predictions = predict(trained.task, trained.bench, trained.log, trained.stop, features)
+        with in_use(trained) as (log, stop):
+            predictions = predict(trained.task, trained.bench, log, stop, features)
     names: list[str] = [data.class_names[number] for number in predictions.classes.tolist()]
     if as_json:
         click.echo(json.dumps(_as_json(predictions, names)))
@@ -47,9 +50,9 @@ def command(run: str, samples: Path, rig: Path | None, ignore: tuple[str, ...], 
         )
 
 
-def _columns_of_training(trained: Trained) -> tuple[str, ...]:
+def _columns_of_training(experiment: Experiment) -> tuple[str, ...]:
     """Return the columns of the training table that were no features: its label and its group."""
-    data = trained.task.experiment.data
+    data = experiment.data
     if not isinstance(data, CsvData):
         return ()
     return (data.label,) if data.group is None else (data.label, data.group)

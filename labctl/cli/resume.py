@@ -33,6 +33,6 @@ def command(run: str, root: Path, as_json: bool) -> None:
             bench = build_bench(loaded)
             check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
-            with stop_on_signals() as stop, opened(bench.rigs.values()), continue_run(folder, loaded) as log:
+            with stop_on_signals() as stop, continue_run(folder, loaded) as log, opened(bench.rigs.values()):
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

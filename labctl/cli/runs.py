@@ -162,7 +162,7 @@ def _diff_text(comparison: Comparison) -> str:
     paired = comparison.paired
     if paired is not None:
         lines.append(
-            f"paired difference on the same test samples: {100 * paired.difference:+.1f} points "
+            f"paired difference on the same test samples: {100 * paired.mean:+.1f} points "
             f"(95 % interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f})"
         )
     elif None not in comparison.accuracies:

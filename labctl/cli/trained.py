@@ -1,19 +1,22 @@
-"""Opens a trained run together with its hardware, for the commands that use it."""
+"""Finds a trained run and opens its hardware, for the commands that use it."""
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labctl.config.loading import MAIN_RIG, load_rig
+import click
+
+from labctl.cli.main import EXIT_STOPPED
+from labctl.config.loading import MAIN_RIG, LoadedExperiment, load_rig
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Stop
 from labctl.monitor.logfile import log_file
 from labctl.orchestrator.assembly import Bench, Task, build_bench
 from labctl.orchestrator.inference import check_fit, load_trained
 from labctl.orchestrator.runs import continue_run, reopen, reopen_task
-from labctl.orchestrator.session import pinned_arithmetic
-from labctl.orchestrator.stopping import stop_on_signals
+from labctl.orchestrator.stopping import Stopped, stop_on_signals
 from labctl.record.folder import LOG_NAME, find_run
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
@@ -22,33 +25,44 @@ from labctl.rig.rig import opened
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run on an open bench, its log open for the passes to come."""
+    """A trained run and the bench to use it on, which is not open yet."""
 
     folder: Path
+    loaded: LoadedExperiment
     task: Task
     bench: Bench
-    log: PassLog
-    stop: Stop
 
 
-@contextmanager
-def open_trained(root: Path, run: str, rig: Path | None) -> Generator[Trained]:
-    """Open the run named `run` on its own rig, or with the rig file `rig` as its main rig."""
+def find_trained(root: Path, run: str, rig: Path | None) -> Trained:
+    """Return the trained run named `run` on its own rig, or with the rig file `rig` as its main rig."""
     folder = find_run(root, run)
-    with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
+    with LogReader(folder / LOG_NAME) as reader:
         loaded = reopen(reader)
         task = reopen_task(reader, loaded)
         load_trained(task, reader)
-        if rig is not None:
-            if MAIN_RIG not in loaded.rigs:
-                raise InputError(f"{folder.name} has no rig of role '{MAIN_RIG}' that {rig} could replace")
-            loaded = replace(loaded, rigs={**loaded.rigs, MAIN_RIG: load_rig(rig)})
-        bench = build_bench(loaded)
-        check_fit(task, bench)
+    if rig is not None:
+        if MAIN_RIG not in loaded.rigs:
+            raise InputError(f"{folder.name} has no rig of role '{MAIN_RIG}' that {rig} could replace")
+        loaded = replace(loaded, rigs={**loaded.rigs, MAIN_RIG: load_rig(rig)})
+    bench = build_bench(loaded)
+    check_fit(task, bench)
+    return Trained(folder, loaded, task, bench)
+
+
+@contextmanager
+def in_use(trained: Trained) -> Generator[tuple[PassLog, Stop]]:
+    """Open log and hardware of a trained run, in this order: two commands never share one bench.
+
+    Exits with `EXIT_STOPPED` when asked to stop.
+    """
+    try:
         with (
             stop_on_signals() as stop,
-            opened(bench.rigs.values()),
-            continue_run(folder, loaded) as log,
-            log_file(folder),
+            continue_run(trained.folder, trained.loaded) as log,
+            log_file(trained.folder),
+            opened(trained.bench.rigs.values()),
         ):
-            yield Trained(folder, task, bench, log, stop)
+            yield log, stop
+    except Stopped:
+        click.echo("stopped; the passes measured so far are recorded, the training is as it was", err=True)
+        sys.exit(EXIT_STOPPED)

@@ -38,7 +38,9 @@ class Document:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise ConfigError([Problem(Position(str(path)), "no such file; expected a YAML file")]) from None
+            slip = closest(path.name, [file.name for file in path.parent.glob("*.y*ml")])
+            hint = f'did you mean "{slip}"?' if slip else "expected a YAML file"
+            raise ConfigError([Problem(Position(str(path)), f"no such file; {hint}")]) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError([Problem(Position(str(path)), f"cannot be read: {reason}")]) from None

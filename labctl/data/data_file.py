@@ -24,7 +24,7 @@ def read_data_file(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        hint = f"; it is {known}" if known else ""
+        hint = f"; it is {known}" if known else _meant(path)
         raise InputError(f"{path}: no such data file{hint}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -33,6 +33,12 @@ def read_data_file(path: Path) -> bytes:
     if known and hashlib.sha256(content).hexdigest() != known.sha256:
         _log.warning("%s is not the file it is known as: %s", path, known)
     return content
+
+
+def _meant(path: Path) -> str:
+    beside = [file.name for file in path.parent.glob("*")]
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def absent(name: str, present: Sequence[str]) -> str:

@@ -34,6 +34,8 @@ class Encoder(ABC):
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
         self._low = np.array([channel.low for channel in channels])
         self._span = np.array([channel.high - channel.low for channel in channels])
+        self._lowest = np.array([channel.low for channel in channels], np.float32)
+        self._highest = np.array([channel.high for channel in channels], np.float32)
         self.mixing = mixing
 
     def fit(self, inputs: Vectors) -> None:
@@ -51,6 +53,15 @@ class Encoder(ABC):
     def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over arrays saved by `arrays`."""
         self.mixing = arrays.get("mixing")
+
+    def _drives(self, share: NDArray[np.floating] | NDArray[np.bool_]) -> Drives:
+        """Return the drives at `share` (n, n_inputs), 0 to 1, of each channel's range.
+
+        Rounding to float32 does not step over a range's end.
+        """
+        drives = (self._low + self._span * share).astype(np.float32)
+        np.maximum(drives, self._lowest, out=drives)
+        return np.minimum(drives, self._highest, out=drives)
 
     def _mixed(self, inputs: Vectors) -> Vectors:
         return inputs if self.mixing is None else inputs @ self.mixing.T
@@ -94,9 +105,8 @@ class FittedRange(Encoder):
     def _encode(self, inputs: Vectors) -> Encoded:
         low, high = self._bounds
         share = (inputs - low) / (high - low)
-        clipped = int(np.count_nonzero((share < 0) | (share > 1)))
-        drives = self._low + self._span * np.clip(share, 0, 1)
-        return Encoded(_within(drives, self._low, self._low + self._span), clipped)
+        within = np.minimum(np.maximum(share, 0), 1)
+        return Encoded(self._drives(within), int(np.count_nonzero(within != share)))
 
     def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Return the mixing matrix and the fitted bounds."""
@@ -114,7 +124,7 @@ class UnitEnergy(Encoder):
     def _encode(self, inputs: Vectors) -> Encoded:
         magnitude = np.abs(inputs)
         share = magnitude / (np.linalg.norm(magnitude, axis=1, keepdims=True) + 1e-6)
-        return Encoded(_within(self._low + self._span * share, self._low, self._low + self._span), 0)
+        return Encoded(self._drives(share), 0)
 
 
 class TwoBit(Encoder):
@@ -132,7 +142,7 @@ class TwoBit(Encoder):
         quarter = (high - low) / 4
         code = (inputs > low).astype(np.int8) + (inputs > low + quarter) + (inputs > high - quarter)
         cells = np.stack([code >= 2, code % 2 == 1], axis=2).reshape(len(inputs), -1)
-        return Encoded(_within(self._low + self._span * cells, self._low, self._low + self._span), 0)
+        return Encoded(self._drives(cells), 0)
 
 
 def make_encoder(
@@ -179,8 +189,3 @@ def _orthogonal(rows: int, columns: int, generator: np.random.Generator) -> Vect
     basis, triangle = np.linalg.qr(tall)
     basis = basis * np.sign(np.diag(triangle))
     return basis if rows >= columns else basis.T
-
-
-def _within(drives: NDArray[np.floating], low: NDArray[np.floating], high: NDArray[np.floating]) -> Drives:
-    """Round to float32 without the rounding itself stepping over a range's end."""
-    return np.clip(drives.astype(np.float32), low.astype(np.float32), high.astype(np.float32))

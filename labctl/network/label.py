@@ -40,8 +40,9 @@ class LabelEmbedding:
     def embed(self, features: Vectors, labels: NDArray[np.int64]) -> Vectors:
         """Return (n, k, width) vectors for `features` (n, d) under each of `labels` (n, k)."""
         n, k = labels.shape
-        vectors = np.zeros((n, k, self.label_width + features.shape[1]), dtype=features.dtype)
+        label_width = self.label_width
+        vectors = np.zeros((n, k, label_width + features.shape[1]), dtype=features.dtype)
         if self.one_hot:
-            np.put_along_axis(vectors, labels[:, :, None], self.amplitude, axis=2)
-        vectors[:, :, self.label_width :] = features[:, None, :]
+            vectors.reshape(n * k, vectors.shape[2])[np.arange(n * k), labels.ravel()] = self.amplitude
+        vectors[:, :, label_width:] = features[:, None, :]
         return vectors

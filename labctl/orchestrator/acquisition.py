@@ -30,6 +30,9 @@ from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.stopping import Stopped
 from labctl.record.passes import REPEATS_PER_ID, PassRows
 
+_OK = int(RowStatus.OK)
+"""A plain number: comparing an array with a member of an enumeration is several times slower."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -132,10 +135,8 @@ class Acquisition:
         rows = self._rows(request)
         info = self._infos[request.block]
         values = np.empty((len(rows.order), info.n_outputs), dtype=info.response_dtype)
-        done = np.zeros(len(rows.order), np.bool_)
-        if self._recorded is not None:
-            done = self._recorded.fill(rows, values)
-        if not done.all():
+        done = np.zeros(len(rows.order), np.bool_) if self._recorded is None else self._recorded.fill(rows, values)
+        if np.count_nonzero(done) < len(done):
             self._measure(rows, values, done)
         used = self.counters.used
         used[request.purpose] = used.get(request.purpose, 0) + len(rows.order)
@@ -154,9 +155,9 @@ class Acquisition:
             request,
             first_id,
             order,
-            samples=request.samples[order // k],
-            labels=request.labels.ravel()[order],
-            drives=encoded.drives[order],
+            samples=request.samples.take(order // k),
+            labels=request.labels.take(order),
+            drives=encoded.drives.take(order, axis=0),
         )
 
     def _measure(self, rows: Rows, values: ResponseValues, done: NDArray[np.bool_]) -> None:
@@ -169,11 +170,11 @@ class Acquisition:
         first = 0 if self._recorded is None else self._recorded.attempts(rows)
         last = min(first + self._retries, REPEATS_PER_ID - 1)
         for repeat in range(first, last + 1):
-            pending = np.flatnonzero(~done)
+            (pending,) = (~done).nonzero()
             if self._stop.is_set():
                 raise Stopped
             self._attempt(layer, rows, pending, repeat, values, done)
-            if done.all():
+            if np.count_nonzero(done) == len(done):
                 return
             if self._stop.is_set():
                 raise Stopped
@@ -206,13 +207,15 @@ class Acquisition:
         """Send the `pending` rows once; keep the good ones in `values`, all of them in the record."""
         ids = rows.ids[pending]
         received = 0
-        for chunk in layer.measure(rows.drives[pending], ids, stop=self._stop):
-            where = pending[received : received + len(chunk.ids)]
-            _check_chunk(layer.info, chunk, ids[received : received + len(chunk.ids)])
+        for chunk in layer.measure(rows.drives.take(pending, axis=0), ids, stop=self._stop):
+            expected = slice(received, received + len(chunk.ids))
+            where = pending[expected]
+            _check_chunk(layer.info, chunk, ids[expected])
             received += len(chunk.ids)
-            good = chunk.status == RowStatus.OK
-            values[where[good]] = chunk.values[good]
-            done[where[good]] = True
+            good = chunk.status == _OK
+            kept = where[good]
+            values[kept] = chunk.values[good]
+            done[kept] = True
             self._keep(layer, rows, where, repeat, chunk)
         if received < len(pending) and not self._stop.is_set():
             raise InstrumentError(layer.info.name, f"returned {received} of {len(pending)} rows without saying why")
@@ -231,13 +234,13 @@ class Acquisition:
                     step=self.step,
                     block=rows.request.block,
                     purpose=rows.request.purpose,
-                    samples=rows.samples[where],
-                    labels=rows.labels[where],
+                    samples=rows.samples.take(where),
+                    labels=rows.labels.take(where),
                     layer=layer.info.name,
                     state_id=layer.state_id,
                     status=chunk.status,
                     time_s=chunk.time_s,
-                    drives=rows.drives[where],
+                    drives=rows.drives.take(where, axis=0),
                     responses=chunk.values,
                 )
             )
@@ -255,6 +258,6 @@ def _check_chunk(info: LayerInfo, chunk: Responses, expected: RowIds) -> None:
             f"answered {chunk.values.dtype} values of shape {chunk.values.shape}, "
             f"promised {info.response_dtype} of shape {(len(expected), info.n_outputs)}",
         )
-    finite = np.isfinite(chunk.values).all(axis=1) | (chunk.status != RowStatus.OK)
-    if not finite.all():
+    finite = np.isfinite(chunk.values).all(axis=1) | (chunk.status != _OK)
+    if np.count_nonzero(finite) < len(finite):
         raise InstrumentError(info.name, f"row {expected[int(np.argmin(finite))]} is marked good but is not finite")

@@ -51,7 +51,10 @@ def check_fit(task: Task, bench: Bench) -> None:
         for side in ("inputs", "outputs"):
             then, now = _channels(trained, side), _channels(present, side)
             if then != now:
-                raise InputError(f"block {number} was trained on a layer with {then}; '{present.name}' here has {now}")
+                raise InputError(
+                    f"block {number} was trained on a layer with {then}; '{present.name}' here has {now}: "
+                    "give a rig with a layer like it, or train on this one with `labctl run EXPERIMENT --rig RIG`"
+                )
 
 
 def evaluate(task: Task, bench: Bench, log: PassLog, stop: Stop) -> Evaluation:

@@ -19,8 +19,7 @@ def counterbalanced_order(groups: int, k: int, generator: np.random.Generator) -
     if k == 1:
         return order
     squares = -(-groups // k)
-    rank = generator.random((3, squares, k)).argsort(axis=2)
-    rows, places, columns = rank
+    rows, places, columns = generator.random((3, squares, k)).argsort(axis=2)
     cyclic = (rows[:, :, None] + places[:, None, :]) % k
-    turns = np.take_along_axis(columns[:, None, :], cyclic, axis=2).reshape(-1, k)[:groups]
+    turns = columns[np.arange(squares)[:, None, None], cyclic].reshape(-1, k)[:groups]
     return (order[:, None] * k + turns).ravel()

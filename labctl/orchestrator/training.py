@@ -121,7 +121,7 @@ class Training:
 
     def _part(self, rows: NDArray[np.int64]) -> Batch:
         whole = self._batch
-        return Batch(whole.features[rows], whole.labels[rows], whole.samples[rows])
+        return Batch(whole.features.take(rows, axis=0), whole.labels.take(rows), whole.samples.take(rows))
 
     def _checkpoint(self, epoch: int) -> None:
         if self._record is not None:

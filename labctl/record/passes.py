@@ -13,6 +13,8 @@ REPEATS_PER_ID = 256
 
 MAX_ID = 2**63 // REPEATS_PER_ID - 1
 
+_INT64, _UINT8, _FLOAT32, _FLOAT64 = (np.dtype(name) for name in ("int64", "uint8", "float32", "float64"))
+
 Integers = NDArray[np.int64]
 Texts = NDArray[np.str_]
 
@@ -44,25 +46,27 @@ class PassRows:
     responses: ResponseValues
 
     def __post_init__(self) -> None:
+        n = len(self.ids)
         columns = (
-            ("ids", self.ids, 1, np.int64),
-            ("samples", self.samples, 1, np.int64),
-            ("labels", self.labels, 1, np.int64),
-            ("status", self.status, 1, np.uint8),
-            ("time_s", self.time_s, 1, np.float64),
-            ("drives", self.drives, 2, np.float32),
-            ("responses", self.responses, 2, None),
+            ("ids", self.ids, 1, _INT64),
+            ("samples", self.samples, 1, _INT64),
+            ("labels", self.labels, 1, _INT64),
+            ("status", self.status, 1, _UINT8),
+            ("time_s", self.time_s, 1, _FLOAT64),
+            ("drives", self.drives, 2, _FLOAT32),
+            ("responses", self.responses, 2, self.responses.dtype),
         )
         for name, column, n_axes, dtype in columns:
-            if column.ndim != n_axes or len(column) != len(self.ids) or 0 in column.shape[1:]:
-                raise ValueError(f"{name} of {len(self.ids)} passes have shape {column.shape}")
-            if dtype is not None and column.dtype != dtype:
-                raise ValueError(f"{name} of passes are {np.dtype(dtype)}, got {column.dtype}")
+            shape = column.shape
+            if len(shape) != n_axes or shape[0] != n or 0 in shape[1:]:
+                raise ValueError(f"{name} of {n} passes have shape {shape}")
+            if column.dtype != dtype:
+                raise ValueError(f"{name} of passes are {dtype}, got {column.dtype}")
         if self.responses.dtype.kind not in "biufc":
             raise ValueError(f"responses are numbers, got {self.responses.dtype}")
         if not 0 <= self.repeat < REPEATS_PER_ID:
             raise ValueError(f"a pass is repeated at most {REPEATS_PER_ID - 1} times, got repeat {self.repeat}")
-        if len(self.ids) and not (self.ids.min() >= 0 and self.ids.max() <= MAX_ID):
+        if n and not (self.ids.min() >= 0 and self.ids.max() <= MAX_ID):
             raise ValueError(f"pass ids lie within 0 to {MAX_ID}, got {self.ids.min()} to {self.ids.max()}")
 
 

@@ -44,6 +44,8 @@ _INSERT_CHECKPOINT = "INSERT INTO checkpoints (epoch, next_id, time_s, data) VAL
 _BYTES_PER_ROW = 64
 """Rough size of a row besides its blobs."""
 
+_DRIVES = np.dtype("<f4")
+
 _State = tuple[str, str, int, int, np.dtype[Any]]
 """Layer, state id, number of inputs, number of outputs, number type of responses."""
 
@@ -96,7 +98,7 @@ class PassLog:
         """Record passes. A pass (id and repeat) can be recorded once."""
         dtype = rows.responses.dtype.newbyteorder("<")
         state = (rows.layer, rows.state_id, rows.drives.shape[1], rows.responses.shape[1], dtype)
-        drives = rows.drives.astype("<f4", copy=False).tobytes()
+        drives = rows.drives.astype(_DRIVES, copy=False).tobytes()
         responses = rows.responses.astype(dtype, copy=False).tobytes()
         keys = rows.ids * REPEATS_PER_ID + rows.repeat
         columns = keys, rows.samples.copy(), rows.labels.copy(), rows.status.copy(), rows.time_s.copy()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from labctl.config.errors import closest
 from labctl.config.loading import LoadedRig
 from labctl.config.placing import errors_at
 from labctl.contract.clock import Clock, SimulatedClock, WallClock
@@ -72,8 +73,10 @@ def find_layer(rigs: Mapping[str, Rig], name: str) -> PhysicalLayer:
         return next(iter(matches.values()))
     if matches:
         raise InputError(f"layer '{name}' is in more than one rig; write one of: {', '.join(matches)}")
-    present = ", ".join(f"{layer}" for rig in rigs.values() for layer in rig.layers)
-    raise InputError(f"no rig has a layer '{name}'; there are: {present}")
+    present = [layer for rig in rigs.values() for layer in rig.layers]
+    slip = closest(name, present)
+    hint = f"did you mean '{slip}'?" if slip else f"there are: {', '.join(present)}"
+    raise InputError(f"no rig has a layer '{name}'; {hint}")
 
 
 @contextmanager

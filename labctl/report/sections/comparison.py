@@ -62,13 +62,13 @@ def _control_verdict(test: Result, right: NDArray[np.bool_]) -> str:
     """Say whether the control is above what is possible without information: naming the commonest class."""
     n_classes = test.scores.shape[1]
     chance = max(1 / n_classes, float(np.bincount(test.labels).max()) / test.samples)
-    excess = paired_difference(right, np.zeros(test.samples, np.bool_))
-    if excess.low > chance:
+    scored = paired_difference(right, np.zeros(test.samples, np.bool_))
+    if scored.low > chance:
         return (
-            f"The control {CONTROL} scores {percent(excess.mean)}, above the {percent(chance)} that naming the "
+            f"The control {CONTROL} scores {percent(scored.mean)}, above the {percent(chance)} that naming the "
             "commonest class would: something besides the responses tells the classes apart. Do not trust the result."
         )
-    return f"The control {CONTROL} scores {percent(excess.mean)}; chance is {percent(1 / n_classes)}, as it must be."
+    return f"The control {CONTROL} scores {percent(scored.mean)}: no more than chance ({percent(chance)}) explains."
 
 
 def _table(test: Result, baselines: Right, differences: Mapping[str, Difference]) -> Markup:

@@ -1,0 +1,220 @@
+"""An operator's desk: the labctl executable, a small bench, and an experiment on it."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXECUTABLE = Path(sys.executable).with_name("labctl")
+PATIENCE_S = 120.0
+
+RIG = """\
+schema: labctl/rig/1
+name: desk
+time_scale: instant
+
+instruments:
+  interface:
+    driver: audio.simulated
+    samplerate: 8 kHz
+    speakers:
+      north: {max_level: -12 dBFS}
+      east: {max_level: -12 dBFS}
+      south: {max_level: -12 dBFS}
+    microphones: [mic-a, mic-b, mic-c]
+    box: {length: 1.0 m, width: 0.8 m, height: 0.6 m, absorption: 0.5, temperature: 20 °C}
+    noise: -80 dBFS
+    seed: 1
+
+layers:
+  cavity:
+    kind: acoustic
+    interface: interface
+    tones: [200 Hz, 300 Hz, 400 Hz, 500 Hz, 600 Hz, 700 Hz, 800 Hz]
+    settle: 40 ms
+    window: 100 ms
+    gap: 60 ms
+    polarity: signed
+"""
+
+EXPERIMENT = """\
+schema: labctl/experiment/1
+name: wine
+rig: desk.yaml
+seed: 7
+data: {source: wine, test_fraction: 0.25}
+network:
+  label: {kind: one-hot, amplitude: 1.0}
+  blocks:
+    - {layer: cavity, encoder: fitted-range, skip: true, units: 30}
+training: {rule: phyll, schedule: cached, epochs: 4, batch: 20, theta: 10, optimizer: {kind: adam, lr: 5e-3}}
+record: {commit_every: 20 ms}
+report: {baselines: []}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed and the code it ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Labctl:
+    """The labctl executable, used in `folder`."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __call__(self, *arguments: str | Path, code: int = 0, prefix: tuple[str, ...] = ()) -> Answer:
+        """Run a command to its end, which must be `code`; no traceback is ever shown."""
+        done = subprocess.run(
+            [*prefix, str(EXECUTABLE), *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return _checked(Answer(done.returncode, done.stdout, done.stderr), code)
+
+    def start(self, *arguments: str | Path) -> "Going":
+        """Start a command and return while it goes."""
+        process = subprocess.Popen(
+            [str(EXECUTABLE), *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return Going(process, self.folder)
+
+    def runs(self) -> list[Path]:
+        """Return the folders of all runs, oldest first."""
+        return sorted(self.folder.glob("runs/*/"))
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **self.environment}
+
+
+@dataclass(frozen=True)
+class Going:
+    """A command that is going on."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def until_passes(self, least: int) -> int:
+        """Wait until the newest run has recorded at least this many passes and return how many."""
+        return self.until(lambda: (n := passes_of(self.newest_run())) >= least and n)
+
+    def until(self, reached: Callable[[], int | bool]) -> int:
+        """Wait until `reached` returns something true, and return it; the command must go on meanwhile."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (value := reached()):
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return int(value)
+
+    def newest_run(self) -> Path:
+        """Return the run folder that was made last, or one that is not there."""
+        return max(self.folder.glob("runs/*/"), default=self.folder / "no-run")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def ends(self, code: int) -> Answer:
+        """Wait for the end, which must be `code`."""
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return _checked(Answer(self.process.returncode, out, err), code)
+
+
+def _checked(answer: Answer, code: int) -> Answer:
+    assert answer.code == code, answer
+    assert "Traceback" not in answer.err, answer.err
+    return answer
+
+
+def passes_of(run: Path) -> int:
+    """Return the number of passes on disk, read as any SQLite program does."""
+    try:
+        connection = sqlite3.connect(f"{(run / 'run.sqlite').as_uri()}?mode=ro", uri=True)
+    except sqlite3.OperationalError:
+        return 0
+    try:
+        (count,) = connection.execute("SELECT count(*) FROM passes").fetchone()
+        return int(count)
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Return everything in a folder: files by name with their content, folders with None."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+Tree = Callable[[Path], dict[str, bytes | None]]
+
+
+@pytest.fixture
+def tree_of() -> Tree:
+    """Say what a folder holds, to compare before and after."""
+    return tree
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with the rig desk.yaml and the experiment wine.yaml."""
+    return _laid(tmp_path)
+
+
+@pytest.fixture
+def labctl(desk: Path) -> Labctl:
+    """The labctl executable, used at the desk."""
+    return Labctl(desk)
+
+
+@pytest.fixture(scope="session")
+def _finished_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = _laid(tmp_path_factory.mktemp("desk"))
+    Labctl(folder)("run", "wine.yaml", "--json")
+    return folder
+
+
+@pytest.fixture
+def run(_finished_desk: Path, desk: Path) -> Path:
+    """A finished run of wine.yaml at the desk; made once and copied for every story."""
+    (folder,) = _finished_desk.glob("runs/*/")
+    return Path(shutil.copytree(folder, desk / "runs" / folder.name))
+
+
+def _laid(folder: Path) -> Path:
+    (folder / "desk.yaml").write_text(RIG, encoding="utf-8")
+    (folder / "wine.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    return folder
