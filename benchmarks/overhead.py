@@ -70,7 +70,7 @@ class Asking(Phyll):
 
     def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:  # noqa: ARG002 - the rule's signature
         """Measure a positive and a negative pass."""
-        labels = np.stack([batch.labels, self._wrong_labels(batch.labels, generator)], axis=1)
+        labels = np.array([batch.labels, self._wrong_labels(batch.labels, generator)]).T
         yield Measure(0, self.network.label.embed(batch.features, labels), batch.samples, labels, "train")
         return {}
 

@@ -69,7 +69,7 @@ def main() -> NoReturn:
     try:
         code = labctl.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _leave("stopped at once", EXIT_INTERRUPTED)
+        _leave("labctl: stopped at once", EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -79,7 +79,11 @@ def main() -> NoReturn:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """Return message and exit code of an error meant for people; any other is a defect and goes on as it is."""
+    """Return message and exit code of an error meant for people; any other is a defect and goes on as it is.
+
+    A message about a file begins with its place, as compilers' do, so that editors and build servers find it.
+    """
+    from labctl.config.errors import ConfigError
     from labctl.contract.errors import InputError, InstrumentError, LabctlError, RecordError
 
     codes = {
@@ -90,10 +94,11 @@ def _explain(error: Exception) -> tuple[str, int]:
     }
     for kind, code in codes.items():
         if isinstance(error, kind):
-            return "; ".join([str(error), *getattr(error, "__notes__", ())]), code
+            message = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            return message if isinstance(error, ConfigError) else f"labctl: {message}", code
     raise error
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    click.echo(f"labctl: {message}" if "\n" not in message else message, err=True)
+    click.echo(message, err=True)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
         meta = reader.meta()
         facts: dict[str, object] = {
             "run": str(folder),
+            "state": _state(_result_of(reader), closed=reader.is_closed()),
             "created": meta["created"],
             "simulated": meta["simulated"],
             "passes": reader.count_by_purpose(),
@@ -66,6 +68,8 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             **_result_of(reader),
         }
     click.echo(json.dumps(facts) if as_json else _show_text(facts))
+    if "accuracy" not in facts:
+        click.echo(f"go on with: labctl resume {folder}", err=True)
 
 
 @command.command("diff")
@@ -74,7 +78,10 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
 @options.runs_root
 @options.as_json
 def diff_command(first: str, second: str, root: Path, as_json: bool) -> None:
-    """Compare two runs: the settings that differ, both accuracies, and their paired difference."""
+    """Compare two runs.
+
+    Prints the settings that differ, both accuracies, and their paired difference.
+    """
     folders = find_run(root, first), find_run(root, second)
     with LogReader(folders[0] / LOG_NAME) as one, LogReader(folders[1] / LOG_NAME) as other:
         comparison = compare_runs(one, other)
@@ -110,7 +117,10 @@ def export_command(run: str, target: Path, form: str | None, root: Path) -> None
 @options.runs_root
 @options.as_json
 def verify_command(run: str, root: Path, as_json: bool) -> None:
-    """Recompute the weights of RUN from its settings, seed and recorded passes, and compare them bit for bit."""
+    """Check that the weights of RUN follow from its record.
+
+    They are recomputed from its settings, seed and recorded passes, and compared bit for bit.
+    """
     folder = find_run(root, run)
     with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
         reader.check_integrity()
@@ -128,9 +138,18 @@ def verify_command(run: str, root: Path, as_json: bool) -> None:
 def _line(run: RunSummary) -> str:
     if run.problem is not None:
         return f"{run.folder.name:<48} cannot be read: {run.problem.splitlines()[0]}"
-    accuracy = _result(run).get("accuracy")
-    state = f"test accuracy {100 * accuracy:.1f} %" if isinstance(accuracy, float) else "not finished"
+    result = _result(run)
+    accuracy = result.get("accuracy")
+    tested = isinstance(accuracy, float)
+    state = f"test accuracy {100 * accuracy:.1f} %" if tested else _state(result, closed=run.closed)
     return f"{run.folder.name:<48} {run.n_passes:>9,} passes  {state}"
+
+
+def _state(result: Mapping[str, object], *, closed: bool) -> str:
+    """Say where a run stands; a record that nobody closed is being written, or its writer was killed."""
+    if result:
+        return "finished"
+    return "not finished: stopped" if closed else "not finished: running or crashed"
 
 
 def _result(run: RunSummary) -> dict[str, object]:

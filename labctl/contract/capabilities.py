@@ -1,6 +1,6 @@
-"""What some layers can do beyond measuring: small protocols, asked for with `isinstance`."""
+"""What some layers can do besides being measured. A layer offers a capability by having its methods."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,15 @@ from labctl.contract.layer import Drives
 
 @runtime_checkable
 class Differentiable(Protocol):
-    """A simulated layer whose physics has an exact derivative; never used by PhyLL, only by rules it is compared with."""
+    """A layer that knows its own derivative: an exact simulator, never hardware.
 
-    def differentiate(self, drives: Drives, upstream: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Return the gradient (n, n_inputs) of sum(upstream * responses) at `drives` (n, n_inputs).
+    Learning rules of this package never ask for it; backpropagation, as an upper reference, does.
+    """
 
-        `upstream` is (n, n_outputs). The responses differentiated have no noise, no drift and no quantisation.
-        Raises `DriveError` for drives or an upstream that do not fit the layer.
+    def differentiate(self, drives: Drives, upstream: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the gradient (n, n_inputs) of Σ upstream · response with respect to `drives` (n, n_inputs).
+
+        `upstream` is (n, n_outputs); responses are taken without noise or drift. The layer is open. Raises
+        `DriveError` for drives that cannot be measured.
         """
         ...

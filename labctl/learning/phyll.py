@@ -30,6 +30,8 @@ class PairGradient:
 
     def __init__(self, reference: Vectors, theta: float) -> None:
         self._reference = reference
+        self._reference_signs = np.sign(reference)
+        self._pair_signs = np.array([1, -1], reference.dtype)
         self._theta = theta
         self.margins: Vectors = np.empty(0, reference.dtype)
         self.goodness: Vectors = np.empty((0, 2), reference.dtype)
@@ -39,12 +41,13 @@ class PairGradient:
         y = features @ weights.T
         norm = np.sqrt(np.einsum("ij,ij->i", y, y))
         norm[norm == 0] = np.inf  # a vector of zeros points nowhere: goodness 0, gradient 0
-        aligned = np.copysign(self._reference, y) * np.sign(self._reference)
+        aligned = np.copysign(self._reference, y)
+        aligned *= self._reference_signs
         g = np.einsum("ij,ij->i", y, aligned) / norm
         self.goodness = g.reshape(-1, 2)
         self.margins = self.goodness[:, 0] - self.goodness[:, 1]
         pull = (np.tanh(self._theta / 2 * self.margins) - 1) * (self._theta / 2 / len(self.margins))
-        scale = (np.stack([pull, -pull], axis=1).ravel() / norm)[:, None]
+        scale = ((pull[:, None] * self._pair_signs).ravel() / norm)[:, None]
         aligned *= scale
         y *= scale * (g / norm)[:, None]
         aligned -= y
@@ -52,7 +55,7 @@ class PairGradient:
 
     def loss(self) -> float:
         """Return L of the features last seen."""
-        return float(np.logaddexp(0, -self._theta * self.margins).mean())
+        return float(np.logaddexp(0, -self._theta * self.margins).sum() / len(self.margins))
 
 
 class Phyll:
@@ -81,7 +84,7 @@ class Phyll:
 
     def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
         """Measure a positive and a negative pass per sample and block, and update each block from its own pair."""
-        labels = np.stack([batch.labels, self._wrong_labels(batch.labels, generator)], axis=1)
+        labels = np.array([batch.labels, self._wrong_labels(batch.labels, generator)]).T
         inputs = self.network.label.embed(batch.features, labels)
         metrics: dict[str, float] = {}
         for index, block in enumerate(self.network.blocks):
@@ -135,7 +138,7 @@ class Phyll:
 
 
 def _pair_metrics(gradient: PairGradient, index: int) -> dict[str, float]:
-    positive, negative = gradient.goodness.mean(axis=0)
+    positive, negative = gradient.goodness.sum(axis=0) / len(gradient.goodness)
     name = f"block{index + 1}"
     return {
         f"{name}.loss": gradient.loss(),

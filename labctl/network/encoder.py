@@ -104,7 +104,8 @@ class FittedRange(Encoder):
 
     def _encode(self, inputs: Vectors) -> Encoded:
         low, high = self._bounds
-        share = (inputs - low) / (high - low)
+        share = inputs - low
+        share /= high - low
         within = np.minimum(np.maximum(share, 0), 1)
         return Encoded(self._drives(within), int(np.count_nonzero(within != share)))
 

@@ -18,6 +18,14 @@ from labctl.network.randomness import named_generator
 from labctl.network.standardise import Standardiser
 
 
+class MisfitError(InputError):
+    """What is sent to a block, counted from 0, does not fit its layer."""
+
+    def __init__(self, block: int, message: str) -> None:
+        self.block = block
+        super().__init__(message)
+
+
 @dataclass(frozen=True)
 class Network:
     """Digital state of a physical network; the physics lives in the layers its blocks name."""
@@ -56,7 +64,7 @@ def build_network(
 ) -> Network:
     """Return a network with freshly drawn weights; `layers` has one entry per block.
 
-    Raises `InputError` when a block's vector does not fit its layer.
+    Raises `MisfitError` when a block's vector does not fit its layer.
     """
     dtype = np.dtype(precision)
     label = LabelEmbedding.from_settings(settings.label, n_classes)
@@ -66,7 +74,7 @@ def build_network(
         try:
             blocks.append(_build_block(block, layer, width, dtype, seed=seed, number=number))
         except InputError as error:
-            raise InputError(f"block {number} on layer '{block.layer}': {error}") from error
+            raise MisfitError(number - 1, f"block {number} on layer '{block.layer}': {error}") from error
         width = block.units
     return Network(label, tuple(blocks), dtype)
 

@@ -205,16 +205,16 @@ class Acquisition:
         done: NDArray[np.bool_],
     ) -> None:
         """Send the `pending` rows once; keep the good ones in `values`, all of them in the record."""
-        ids = rows.ids[pending]
+        ids = rows.first_id + pending
         received = 0
         for chunk in layer.measure(rows.drives.take(pending, axis=0), ids, stop=self._stop):
             expected = slice(received, received + len(chunk.ids))
             where = pending[expected]
             _check_chunk(layer.info, chunk, ids[expected])
             received += len(chunk.ids)
-            good = chunk.status == _OK
-            kept = where[good]
-            values[kept] = chunk.values[good]
+            (good,) = (chunk.status == _OK).nonzero()
+            kept = where.take(good)
+            values[kept] = chunk.values.take(good, axis=0)
             done[kept] = True
             self._keep(layer, rows, where, repeat, chunk)
         if received < len(pending) and not self._stop.is_set():
@@ -258,6 +258,9 @@ def _check_chunk(info: LayerInfo, chunk: Responses, expected: RowIds) -> None:
             f"answered {chunk.values.dtype} values of shape {chunk.values.shape}, "
             f"promised {info.response_dtype} of shape {(len(expected), info.n_outputs)}",
         )
-    finite = np.isfinite(chunk.values).all(axis=1) | (chunk.status != _OK)
-    if np.count_nonzero(finite) < len(finite):
-        raise InstrumentError(info.name, f"row {expected[int(np.argmin(finite))]} is marked good but is not finite")
+    finite = np.isfinite(chunk.values)
+    if np.count_nonzero(finite) == finite.size:
+        return
+    wrong = (chunk.status == _OK) & ~finite.all(axis=1)
+    if wrong.any():
+        raise InstrumentError(info.name, f"row {expected[int(np.argmax(wrong))]} is marked good but is not finite")

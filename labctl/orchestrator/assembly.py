@@ -14,7 +14,7 @@ from labctl.data.load import PreparedData, load_dataset, prepare
 from labctl.learning.rule import LearningRule
 from labctl.learning.rules import make_rule
 from labctl.network.label import Vectors
-from labctl.network.network import build_network
+from labctl.network.network import MisfitError, build_network
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.record.bundle import read_bundle
@@ -73,11 +73,14 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
 
 
 def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo]) -> Task:
-    """Load the data and build network and rule for layers described by `infos`, one per block."""
+    """Load the data and build network and rule for layers described by `infos`, one per block.
+
+    Raises `ConfigError` at the line that is wrong.
+    """
     experiment, document = loaded.experiment, loaded.document
     with errors_at(document, "data"):
         data = prepare(load_dataset(experiment.data, document.folder), experiment.data)
-    with errors_at(document, "network", "blocks"):
+    try:
         network = build_network(
             experiment.network,
             infos,
@@ -86,6 +89,8 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo]) -> Task:
             seed=experiment.seed,
             precision=experiment.training.precision,
         )
+    except MisfitError as error:
+        raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
     rule = make_rule(experiment.training, network)
     features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
     features[data.train_index] = data.train_x

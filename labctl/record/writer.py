@@ -175,7 +175,8 @@ def _pass_rows(
 
 
 def _split(data: bytes, n: int) -> list[bytes]:
-    return np.frombuffer(data, dtype=np.dtype((np.void, len(data) // n))).tolist() if n else []
+    size = len(data) // n if n else 1
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def _acquire(path: Path) -> FileLock:

@@ -37,5 +37,5 @@ def _load(group: str, name: str, kind: type, what: str) -> object:
     except (ImportError, AttributeError) as error:
         raise InputError(f'{what} "{name}" ({points[name].value}) cannot be loaded: {error}') from error
     if not isinstance(driver, kind):
-        raise InputError(f'{what} "{name}": {points[name].value} is not a {kind.__name__}')
+        raise InputError(f'{what} "{name}": {points[name].value} is no {kind.__name__}')
     return driver

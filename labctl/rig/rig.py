@@ -1,7 +1,7 @@
 """A rig: instruments and layers built from a rig file, opened together, made safe on every way out."""
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -80,7 +80,7 @@ def find_layer(rigs: Mapping[str, Rig], name: str) -> PhysicalLayer:
 
 
 @contextmanager
-def opened(rigs: Iterable[Rig]) -> Generator[None]:
+def opened(rigs: Collection[Rig]) -> Generator[None]:
     """Open all instruments and layers of `rigs`; make them safe and close them on every way out.
 
     Raises one `InstrumentError` that names everything that failed to open.
@@ -95,7 +95,7 @@ def opened(rigs: Iterable[Rig]) -> Generator[None]:
 
 
 @contextmanager
-def made_safe(rigs: Iterable[Rig]) -> Generator[None]:
+def made_safe(rigs: Collection[Rig]) -> Generator[None]:
     """Make all instruments and layers of `rigs` safe on every way out."""
     try:
         yield
@@ -103,7 +103,7 @@ def made_safe(rigs: Iterable[Rig]) -> Generator[None]:
         _each(reversed(_parts(rigs)), "make safe", lambda part: part.make_safe())
 
 
-def _parts(rigs: Iterable[Rig]) -> list[tuple[str, Part]]:
+def _parts(rigs: Collection[Rig]) -> list[tuple[str, Part]]:
     return [part for rig in rigs for part in (*rig.instruments.items(), *rig.layers.items())]
 
 
@@ -128,11 +128,17 @@ def _each(
     act: Callable[[Part], None],
 ) -> None:
     """Act on every part, whatever the ones before it did: one that fails must not keep the next one unsafe."""
+    interrupt: BaseException | None = None
     for name, part in parts:
         try:
             act(part)
         except Exception:  # noqa: BLE001 - whatever fails, the next part must still be made safe
             _log.exception("could not %s '%s'", action, name)
+        except BaseException as error:  # noqa: BLE001 - an impatient Ctrl-C waits for the parts that remain
+            _log.exception("interrupted: could not %s '%s'", action, name)
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _clock(scale: float | str) -> Clock:

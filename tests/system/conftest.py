@@ -1,7 +1,10 @@
 """An operator's desk: the labctl executable, a small bench, and an experiment on it."""
 
+import csv
+import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -51,12 +54,12 @@ schema: labctl/experiment/1
 name: wine
 rig: desk.yaml
 seed: 7
-data: {source: wine, test_fraction: 0.25}
+data: {source: csv, path: wine.csv, label: cultivar, test_fraction: 0.25}
 network:
   label: {kind: one-hot, amplitude: 1.0}
   blocks:
-    - {layer: cavity, encoder: fitted-range, skip: true, units: 30}
-training: {rule: phyll, schedule: cached, epochs: 4, batch: 20, theta: 10, optimizer: {kind: adam, lr: 5e-3}}
+    - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 30}
+training: {rule: phyll, schedule: cached, epochs: 10, batch: 20, theta: 10, optimizer: {kind: adam, lr: 5e-3}}
 record: {commit_every: 20 ms}
 report: {baselines: []}
 """
@@ -188,10 +191,24 @@ def tree_of() -> Tree:
     return tree
 
 
+@pytest.fixture(scope="session")
+def wine_csv() -> str:
+    """The 178 wines that come with scikit-learn as a table: 13 properties and the cultivar."""
+    from sklearn.datasets import load_wine
+
+    wine: Any = load_wine()
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*wine.feature_names, "cultivar"])
+    names = ("barolo", "grignolino", "barbera")
+    table.writerows([*row, names[number]] for row, number in zip(wine.data.tolist(), wine.target, strict=True))
+    return text.getvalue()
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
-    """A folder with the rig desk.yaml and the experiment wine.yaml."""
-    return _laid(tmp_path)
+def desk(tmp_path: Path, wine_csv: str) -> Path:
+    """A folder with the rig desk.yaml, the experiment wine.yaml and its data wine.csv."""
+    return _laid(tmp_path, wine_csv)
 
 
 @pytest.fixture
@@ -201,8 +218,8 @@ def labctl(desk: Path) -> Labctl:
 
 
 @pytest.fixture(scope="session")
-def _finished_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = _laid(tmp_path_factory.mktemp("desk"))
+def _finished_desk(tmp_path_factory: pytest.TempPathFactory, wine_csv: str) -> Path:
+    folder = _laid(tmp_path_factory.mktemp("desk"), wine_csv)
     Labctl(folder)("run", "wine.yaml", "--json")
     return folder
 
@@ -214,7 +231,8 @@ def run(_finished_desk: Path, desk: Path) -> Path:
     return Path(shutil.copytree(folder, desk / "runs" / folder.name))
 
 
-def _laid(folder: Path) -> Path:
+def _laid(folder: Path, wine_csv: str) -> Path:
+    (folder / "wine.csv").write_text(wine_csv, encoding="utf-8")
     (folder / "desk.yaml").write_text(RIG, encoding="utf-8")
     (folder / "wine.yaml").write_text(EXPERIMENT, encoding="utf-8")
     return folder

@@ -41,11 +41,12 @@ class Camera:
 
     def rms_noise(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the standard deviation in counts, before quantisation, of each signal."""
-        variance = np.full_like(signal, (self.noise * self.mean_counts) ** 2)
+        variance = (self.noise * self.mean_counts) ** 2
+        shot = 0.0
         if self.electrons_per_count is not None:
             variance += (self.read_noise_electrons / self.electrons_per_count) ** 2
-            variance += signal / np.float32(self.electrons_per_count)
-        return np.sqrt(variance, out=variance)
+            shot = 1.0 / self.electrons_per_count
+        return np.sqrt(signal * np.float32(shot) + np.float32(variance))
 
     def expose(self, signal: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[Any], float]:
         """Return one frame's values (n,) and the share of its pixels that are saturated, for `signal` (n,)."""
@@ -54,8 +55,9 @@ class Camera:
         level += signal
         level += np.float32(self.dark_level)
         np.rint(level, out=level)
-        saturated = int(np.count_nonzero(level >= self.full_scale)) / level.size
-        return np.clip(level, 0.0, self.full_scale, out=level).astype(self.dtype), saturated
+        np.maximum(level, 0.0, out=level)
+        np.minimum(level, self.full_scale, out=level)
+        return level.astype(self.dtype), int(np.count_nonzero(level == self.full_scale)) / level.size
 
 
 def full_scale(bits: int) -> int:
@@ -63,9 +65,9 @@ def full_scale(bits: int) -> int:
     return 2**bits - 1
 
 
-def counts_per_electron(bits: int, dark_level: int, full_well_electrons: float, gain: float) -> float:
-    """Return the conversion gain K: at `gain` 1 a full well is full scale, at 2 half a well is."""
-    return gain * (full_scale(bits) - dark_level) / full_well_electrons
+def electrons_per_count(bits: int, dark_level: int, full_well_electrons: float, gain: float) -> float:
+    """Return electrons per count: at `gain` 1 a full well is full scale, at 2 half a well is."""
+    return full_well_electrons / (gain * (full_scale(bits) - dark_level))
 
 
 def saturated_share(mean_share: float) -> float:

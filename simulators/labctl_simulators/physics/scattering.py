@@ -28,8 +28,9 @@ def gaussian_medium(n_inputs: int, n_outputs: int, rng: np.random.Generator) -> 
 
     The mean output intensity is then the mean input intensity: <|E_out|²> = Σ|E_in|² / n_inputs.
     """
-    parts = rng.standard_normal((2, n_outputs, n_inputs)) * np.sqrt(0.5 / n_inputs)
-    return parts[0] + 1j * parts[1]
+    real, imaginary = rng.standard_normal((2, n_outputs, n_inputs))
+    matrix: Complex = np.sqrt(0.5 / n_inputs) * (real + 1j * imaginary)
+    return matrix
 
 
 def unitary_medium(n_modes: int, rng: np.random.Generator) -> Complex:
@@ -69,14 +70,12 @@ class BlockPropagator:
         parts = np.concatenate([from_real, from_imaginary]) if complex_inputs else from_real
         self._matrix: NDArray[np.float32] = np.ascontiguousarray(parts, dtype=np.float32)
         self._offset: NDArray[np.float32] = np.concatenate([offset.real, offset.imag]).astype(np.float32)
-        self._block = np.zeros((BLOCK_ROWS, len(self._matrix)), dtype=np.float32)
 
     def propagate(self, parts: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the output field's parts for the input field's `parts`, at most `BLOCK_ROWS` rows."""
-        n_rows = len(parts)
-        self._block[:n_rows] = parts
-        self._block[n_rows:] = 0.0
-        return (self._block @ self._matrix + self._offset)[:n_rows]
+        block = np.zeros((BLOCK_ROWS, len(self._matrix)), dtype=np.float32)
+        block[: len(parts)] = parts
+        return (block @ self._matrix)[: len(parts)] + self._offset
 
 
 def intensity(parts: NDArray[np.float32]) -> NDArray[np.float32]:

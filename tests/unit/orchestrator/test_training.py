@@ -203,9 +203,7 @@ def test_a_run_stopped_over_and_over_ends_like_one_that_never_was(
         assert [step.step for step in reader.steps()] == [step.step for step in reference.steps()]
 
 
-def test_checkpoints_come_as_often_as_asked_for_and_at_the_end(
-    make_task: MakeTask, make_bench: MakeBench, log: PassLog
-) -> None:
+def test_checkpoints_come_as_often_as_asked_for_and_at_the_end(make_task: MakeTask, log: PassLog) -> None:
     layers = [InstantLayer(8, 6)]
     task = make_task(layers, epochs=5)
     acquisition = Acquisition(task.rule.network, task.infos, layers, record=log)

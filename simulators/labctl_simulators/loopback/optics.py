@@ -1,0 +1,256 @@
+"""Light modulator, scattering medium or multimode fibre, and camera, as a layer.
+
+Rows are reproducible one by one: noise belongs to (seed, row id, how often that id was measured since `open`), drift
+and decorrelation to (seed, row id x time of a pass), and the field comes from matrix products of one fixed shape. A
+row's bits therefore depend neither on the other rows of a request nor on its place among them, for one machine and
+number of arithmetic threads.
+"""
+
+import hashlib
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.clock import Clock
+from labctl.contract.driver import BuildContext, Instrument, LayerDriver
+from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl_simulators.loopback.matrix_file import check_declared, load_matrix
+from labctl_simulators.loopback.optics_settings import GaussianMedium, MeasuredMedium, OpticsSettings, UnitaryMedium
+from labctl_simulators.loopback.row_noise import RowNoise
+from labctl_simulators.physics.drift import SlowDrift
+from labctl_simulators.physics.light_path import LightPath, brightness
+from labctl_simulators.physics.modulator import Modulator, panel
+from labctl_simulators.physics.scattering import (
+    BLOCK_ROWS,
+    Complex,
+    gaussian_medium,
+    intensity,
+    unitary_medium,
+)
+
+CHUNK_S = 0.05
+
+_MEDIUM, _LATER_MEDIUM, _DEAD_PIXELS, _DRIFT, _NOISE = range(5)
+"""Named random streams below one seed."""
+
+
+class OpticalLayer:
+    """A `PhysicalLayer` and `Differentiable`: intensities behind a linear medium, in camera counts.
+
+    `later` is the light path through what the medium is turning into. Inputs lie in [0, 1].
+    """
+
+    def __init__(
+        self,
+        settings: OpticsSettings,
+        path: LightPath,
+        later: LightPath | None,
+        info: LayerInfo,
+        state_id: str,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._path = path
+        self._later = later
+        self._info = info
+        self._state_id = state_id
+        self._clock = clock
+        self._camera = settings.camera.exposed()
+        self._drift = SlowDrift(settings.drift, _rng(settings.seed, _DRIFT))
+        self._noise = RowNoise(_seed(settings.seed, _NOISE))
+        self._open = False
+        self._epoch_s = 0.0
+        self._passes: Counter[int] = Counter()
+
+    @property
+    def info(self) -> LayerInfo:
+        """Describe inputs and camera pixels; valid before `open`."""
+        return self._info
+
+    @property
+    def state_id(self) -> str:
+        """Name the medium and everything else that the settings determine (not the folder a matrix lies in)."""
+        return self._state_id
+
+    def open(self) -> None:
+        """Start counting passes; does nothing when already open."""
+        if not self._open:
+            self._open = True
+            self._epoch_s = time.time() - self._clock.now_s()
+            self._passes.clear()
+
+    def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
+        """Answer rows one by one, each taking the time of a pass.
+
+        Raises `DriveError`, before anything is answered, and `InstrumentError` when closed.
+        """
+        check_drives(self._info, drives, ids)
+        if not self._open:
+            raise InstrumentError(self._info.name, "the layer is not open", command="measure")
+        return self._chunks(drives, ids, stop)
+
+    def signals(self, drives: Drives) -> NDArray[np.float64]:
+        """Return responses (n, n_outputs) at time zero without noise and drift, drives and light taken as continuous."""
+        check_drives(self._info, drives, np.arange(len(drives)))
+        dark, full = self._camera.dark_level, self._camera.full_scale
+        return np.minimum(self._path.signals(drives.astype(np.float64)) + dark, full)
+
+    def differentiate(self, drives: Drives, upstream: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the gradient (n, n_inputs) of sum(upstream * `signals`); saturated pixels have none.
+
+        Raises `DriveError` for drives or an upstream that do not fit.
+        """
+        saturated = self.signals(drives) >= self._camera.full_scale
+        if upstream.shape != saturated.shape:
+            raise DriveError(
+                f"layer '{self._info.name}': the upstream has shape {upstream.shape}, not {saturated.shape}"
+            )
+        return self._path.gradient(drives.astype(np.float64), np.where(saturated, 0.0, upstream))
+
+    def make_safe(self) -> None:
+        """Do nothing: no hardware is behind this."""
+
+    def close(self) -> None:
+        """Close."""
+        self._open = False
+
+    def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
+        for first in range(0, len(ids), BLOCK_ROWS):
+            if stop.is_set():
+                return
+            rows = slice(first, first + BLOCK_ROWS)
+            row_ids: list[int] = ids[rows].tolist()
+            yield from self._frames(row_ids, self._intensities(drives[rows], row_ids), stop)
+
+    def _intensities(self, drives: Drives, row_ids: list[int]) -> NDArray[np.float32]:
+        fields = self._path.fields(drives)
+        if self._later is not None:
+            left = np.array([[self._correlation(row_id)] for row_id in row_ids])
+            fields *= left.astype(np.float32)
+            fields += np.sqrt(1.0 - left**2).astype(np.float32) * self._later.fields(drives)
+        return intensity(fields)
+
+    def _correlation(self, row_id: int) -> float:
+        decorrelation = self._settings.medium.decorrelation
+        if decorrelation is None:
+            return 1.0
+        return math.exp(-max(0.0, row_id * self._settings.pass_s) / decorrelation.time_s)
+
+    def _frames(self, row_ids: list[int], signals: NDArray[np.float32], stop: Stop) -> Iterator[Responses]:
+        waiting: list[_Frame] = []
+        flushed_s = time.monotonic()
+        for row_id, signal in zip(row_ids, signals, strict=True):
+            if stop.is_set():
+                break
+            waiting.append(self._frame(row_id, signal))
+            if time.monotonic() - flushed_s >= CHUNK_S:
+                yield _chunk(waiting)
+                waiting, flushed_s = [], time.monotonic()
+        if waiting:
+            yield _chunk(waiting)
+
+    def _frame(self, row_id: int, signal: NDArray[np.float32]) -> "_Frame":
+        self._passes[row_id] += 1
+        rng = self._noise.of(row_id, self._passes[row_id])
+        power = np.float32(self._drift.gain(row_id * self._settings.pass_s))
+        values, saturated = self._camera.expose(signal * power, rng)
+        self._clock.sleep_s(self._settings.pass_s)
+        overloaded = saturated > self._settings.camera.max_saturated
+        status = RowStatus.OVERLOAD if overloaded else RowStatus.OK
+        return _Frame(row_id, values, status, self._epoch_s + self._clock.now_s())
+
+
+class _Frame(NamedTuple):
+    id: int
+    values: NDArray[Any]
+    status: RowStatus
+    time_s: float
+
+
+def _chunk(frames: list[_Frame]) -> Responses:
+    return Responses(
+        ids=np.array([frame.id for frame in frames], dtype=np.int64),
+        values=np.stack([frame.values for frame in frames]),
+        status=np.array([frame.status for frame in frames], dtype=np.uint8),
+        time_s=np.array([frame.time_s for frame in frames]),
+    )
+
+
+def _seed(seed: int, stream: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(seed, spawn_key=(stream,))
+
+
+def _rng(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng(_seed(seed, stream))
+
+
+def _matrices(medium: GaussianMedium | UnitaryMedium | MeasuredMedium, folder: Path) -> tuple[Complex, Complex | None]:
+    """Return the transmission matrix at time zero, and the one it decorrelates towards if it does."""
+    if isinstance(medium, MeasuredMedium):
+        path = folder / medium.path
+        matrix = load_matrix(path, medium.key, medium.deformation)
+        check_declared(path, matrix, medium.declared)
+        return matrix, None
+    now, later = (_drawn(medium, _rng(medium.seed, stream)) for stream in (_MEDIUM, _LATER_MEDIUM))
+    return now, later if medium.decorrelation else None
+
+
+def _drawn(medium: GaussianMedium | UnitaryMedium, rng: np.random.Generator) -> Complex:
+    if isinstance(medium, UnitaryMedium):
+        return unitary_medium(medium.modes, rng)
+    return gaussian_medium(medium.inputs, medium.outputs, rng)
+
+
+def _layer_info(settings: OpticsSettings, shape: tuple[int, int], name: str) -> LayerInfo:
+    n_outputs, n_inputs = shape
+    camera = settings.camera.exposed()
+    unit = f"{settings.modulator.modulation.unit}, in {settings.modulator.levels} levels"
+    return LayerInfo(
+        name=name,
+        inputs=tuple(Channel(f"x{k}", unit, 0.0, 1.0) for k in range(n_inputs)),
+        outputs=tuple(Channel(f"y{k}", "counts", 0.0, float(camera.full_scale)) for k in range(n_outputs)),
+        nominal_pass_s=settings.pass_s,
+        resources=frozenset({name}),
+        simulated=True,
+        response_dtype=camera.dtype.name,
+    )
+
+
+def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> OpticalLayer:
+    """Draw or load the medium and expose the camera; the bench needs no instrument of the rig."""
+    del instruments
+    try:
+        matrix, later = _matrices(settings.medium, context.folder)
+    except InputError as error:
+        raise InputError(f"layer '{context.name}', {error}") from error
+    slm, modulation = settings.modulator, settings.modulator.modulation
+    modulator = Modulator(slm.levels, modulation.stroke_rad)
+    pixels = panel(
+        modulator,
+        matrix.shape[1],
+        fill=slm.fill,
+        pixels_per_input=slm.pixels_per_input,
+        dead_share=slm.dead,
+        rng=_rng(settings.seed, _DEAD_PIXELS),
+    )
+    bright = brightness(modulator, pixels, matrix, modulation.typical_drive)
+    counts = settings.camera.exposed().mean_counts / bright
+    digest = hashlib.sha256(settings.model_dump_json(exclude={"medium": {"path"}}).encode() + matrix.tobytes())
+    return OpticalLayer(
+        settings,
+        LightPath(modulator, pixels, matrix, counts),
+        None if later is None else LightPath(modulator, pixels, later, counts),
+        _layer_info(settings, matrix.shape, context.name),
+        digest.hexdigest()[:12],
+        context.clock,
+    )
+
+
+DRIVER = LayerDriver(OpticsSettings, _build)

@@ -1,0 +1,19 @@
+"""Random numbers that belong to (seed, row id, repeat), cheap enough for ten thousand rows a second."""
+
+import numpy as np
+
+
+class RowNoise:
+    """Gives every (row id, repeat) its own stretch of one counter-based sequence (Philox), 2^128 numbers long."""
+
+    def __init__(self, seed: np.random.SeedSequence) -> None:
+        self._bits = np.random.Philox(seed)
+        self._generator = np.random.Generator(self._bits)
+        self._start = self._bits.state
+
+    def of(self, row_id: int, repeat: int) -> np.random.Generator:
+        """Return the generator, set to the start of that stretch; it serves one row at a time."""
+        # A row id is any int64; a counter holds unsigned words.
+        self._start["state"]["counter"][:] = (0, 0, repeat, row_id % 2**64)
+        self._bits.state = self._start
+        return self._generator
