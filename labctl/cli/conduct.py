@@ -36,23 +36,27 @@ _log = logging.getLogger(__name__)
 def take_to_its_end(
     folder: Path, log: PassLog, loaded: LoadedExperiment, bench: Bench, task: Task, stop: Stop, *, quiet: bool
 ) -> None:
-    """Train and test; exits with `EXIT_STOPPED` when asked to stop, saying how to go on."""
+    """Train and test, showing how far it is. Raises `Stopped` when asked to stop."""
     progress = _progress(folder, loaded, task)
     with log_file(folder) as passes, _shown(progress, quiet=quiet) as monitor:
         _log.info("%s: %s", "resuming" if progress.recorded else "starting", folder.name)
-        try:
-            train_and_test(task, bench, log, Together(monitor, passes), stop)
-        except Stopped:
-            log.close()
-            click.echo(f"stopped; every pass is recorded. Go on with: labctl resume {folder}", err=True)
-            sys.exit(EXIT_STOPPED)
-        except KeyboardInterrupt:
-            log.close()
-            click.echo(f"stopped at once; what is recorded is whole. Go on with: labctl resume {folder}", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except (InstrumentError, RecordError) as error:
-            error.add_note(f"go on afterwards with: labctl resume {folder}")
-            raise
+        train_and_test(task, bench, log, Together(monitor, passes), stop)
+
+
+@contextmanager
+def resumable(folder: Path) -> Generator[None]:
+    """Say how to go on when the body, which closes the log, ends before the run in `folder` does."""
+    try:
+        yield
+    except Stopped:
+        click.echo(f"stopped; every pass is recorded. Go on with: labctl resume {folder}", err=True)
+        sys.exit(EXIT_STOPPED)
+    except KeyboardInterrupt:
+        click.echo(f"stopped at once; what is recorded is whole. Go on with: labctl resume {folder}", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except (InstrumentError, RecordError) as error:
+        error.add_note(f"go on afterwards with: labctl resume {folder}")
+        raise
 
 
 def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as_json: bool) -> None:

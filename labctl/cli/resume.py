@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from labctl.cli import options
-from labctl.cli.conduct import conclude_and_print, take_to_its_end
+from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
 from labctl.orchestrator.assembly import build_bench
 from labctl.orchestrator.runs import check_bench, continue_run, reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
@@ -33,6 +33,11 @@ def command(run: str, root: Path, as_json: bool) -> None:
             bench = build_bench(loaded)
             check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
-            with stop_on_signals() as stop, continue_run(folder, loaded) as log, opened(bench.rigs.values()):
+            with (
+                stop_on_signals() as stop,
+                resumable(folder),
+                continue_run(folder, loaded) as log,
+                opened(bench.rigs.values()),
+            ):
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from labctl.cli import options
-from labctl.cli.conduct import conclude_and_print, take_to_its_end
+from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
 from labctl.cli.dryrun import plans_as_json, plans_as_text
 from labctl.config.loading import load_experiment
 from labctl.orchestrator.assembly import build_bench, build_task
@@ -37,12 +37,15 @@ def command(
         task = build_task(loaded, bench.infos)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
-            plans = [plan_run(schedule, task.rule, task.infos, *sizes) for schedule in SCHEDULES]
+            every = loaded.experiment.record.checkpoint_every
+            plans = [
+                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every) for schedule in SCHEDULES
+            ]
             chosen = loaded.experiment.training.schedule
             click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))
             return
         with stop_on_signals() as stop, opened(bench.rigs.values()):
             folder, log = begin_run(loaded, bench, task, root)
-            with log:
+            with resumable(folder), log:
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

@@ -19,7 +19,7 @@ from labctl.record.bundle import copy_bundle
 from labctl.record.export import export_csv, export_hdf5
 from labctl.record.folder import LOG_NAME, MODEL_NAME, RunSummary, find_run, list_runs
 from labctl.record.provenance import collect, same_arithmetic
-from labctl.record.reader import LogReader
+from labctl.record.reader import Event, LogReader
 from labctl.report.comparison import Comparison, compare_runs
 
 OTHER_MACHINE_TOLERANCE = 1e-3
@@ -61,9 +61,7 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             "simulated": meta["simulated"],
             "passes": reader.count_by_purpose(),
             "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
-            "events": [
-                {"time": _time(event.time_s), "kind": event.kind} for event in reader.events() if event.kind != "epoch"
-            ],
+            "events": [_event(event) for event in reader.events() if event.kind != "epoch"],
             "settings": meta["resolved"],
             **_result_of(reader),
         }
@@ -142,7 +140,8 @@ def _line(run: RunSummary) -> str:
     accuracy = result.get("accuracy")
     tested = isinstance(accuracy, float)
     state = f"test accuracy {100 * accuracy:.1f} %" if tested else _state(result, closed=run.closed)
-    return f"{run.folder.name:<48} {run.n_passes:>9,} passes  {state}"
+    rejected = f" ({run.n_rejected:,} rejected)" if run.n_rejected else ""
+    return f"{run.folder.name:<48} {run.n_passes:>9,} passes{rejected}  {state}"
 
 
 def _state(result: Mapping[str, object], *, closed: bool) -> str:
@@ -166,6 +165,11 @@ def _result_of(reader: LogReader) -> dict[str, object]:
 
 def _time(time_s: float) -> str:
     return datetime.fromtimestamp(time_s).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _event(event: Event) -> dict[str, object]:
+    reason = {"reason": event.detail["reason"]} if event.kind in ("stopped", "failed") else {}
+    return {"time": _time(event.time_s), "kind": event.kind, **reason}
 
 
 def _show_text(facts: dict[str, object]) -> str:

@@ -126,6 +126,11 @@ class Acquisition:
         """Take over the random numbers that decide the order of the coming acquisitions."""
         self._generator = generator
 
+    def heed_stop(self) -> None:
+        """Raise `Stopped` when asked to stop; learning from memory can go on for long without a measurement."""
+        if self._stop.is_set():
+            raise Stopped
+
     def acquire(self, request: Measure) -> ResponseValues:
         """Return the responses (groups, k, n_outputs) to `request`.
 
@@ -171,13 +176,11 @@ class Acquisition:
         last = min(first + self._retries, REPEATS_PER_ID - 1)
         for repeat in range(first, last + 1):
             (pending,) = (~done).nonzero()
-            if self._stop.is_set():
-                raise Stopped
+            self.heed_stop()
             self._attempt(layer, rows, pending, repeat, values, done)
             if np.count_nonzero(done) == len(done):
                 return
-            if self._stop.is_set():
-                raise Stopped
+            self.heed_stop()
             _log.warning("%d of %d rows of %s rejected, repeating", (~done).sum(), len(pending), layer.info.name)
         raise InstrumentError(
             layer.info.name,

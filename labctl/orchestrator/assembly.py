@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -72,10 +73,11 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
     return Bench(rigs, tuple(layers))
 
 
-def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo]) -> Task:
+def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo], *, start: Path | None = None) -> Task:
     """Load the data and build network and rule for layers described by `infos`, one per block.
 
-    Raises `ConfigError` at the line that is wrong.
+    `start` is where the model of `training.init_from` lies, unless it is where the experiment says. Raises
+    `ConfigError` at the line that is wrong.
     """
     experiment, document = loaded.experiment, loaded.document
     with errors_at(document, "data"):
@@ -96,17 +98,22 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo]) -> Task:
     features[data.train_index] = data.train_x
     features[data.test_index] = data.test_x
     task = Task(experiment, data, features, rule, tuple(infos))
-    _start_from(loaded, task)
+    start = start or starting_model(loaded)
+    if start is not None:
+        _start_from(start, loaded, task)
     return task
 
 
-def _start_from(loaded: LoadedExperiment, task: Task) -> None:
-    """Take over the weights of `training.init_from`, if any."""
-    start = getattr(loaded.experiment.training, "init_from", None)
-    if start is None:
-        return
+def starting_model(loaded: LoadedExperiment) -> Path | None:
+    """Return the folder of the model that `training.init_from` names, if any."""
+    named: str | None = getattr(loaded.experiment.training, "init_from", None)
+    return None if named is None else resolve_path(loaded.document.folder, named)
+
+
+def _start_from(start: Path, loaded: LoadedExperiment, task: Task) -> None:
+    """Take over the weights of the model in the folder `start`."""
     with errors_at(loaded.document, "training", "init_from"):
-        arrays, description = read_bundle(resolve_path(loaded.document.folder, start))
+        arrays, description = read_bundle(start)
         if description["rule"] != loaded.experiment.training.rule:
             raise InputError(f"the model was trained by rule '{description['rule']}'")
         task.rule.network.restore({name: array for name, array in arrays.items() if name.startswith("block")})

@@ -30,7 +30,15 @@ class Plan:
         return self.training_passes + self.test_passes
 
 
-def plan_run(schedule: str, rule: LearningRule, infos: Sequence[LayerInfo], n_train: int, n_test: int) -> Plan:
+def plan_run(
+    schedule: str,
+    rule: LearningRule,
+    infos: Sequence[LayerInfo],
+    n_train: int,
+    n_test: int,
+    *,
+    checkpoint_every: int = 1,
+) -> Plan:
     """Return what training `n_train` samples and testing `n_test` costs; `infos` has one entry per block."""
     candidates = len(rule.network.label.candidates)
     measured_per_block = min(n_train, STATISTICS_SAMPLES) + rule.epochs * n_train * rule.rows_per_sample
@@ -39,8 +47,9 @@ def plan_run(schedule: str, rule: LearningRule, infos: Sequence[LayerInfo], n_tr
         training[0] = n_train * candidates
     test = n_test * candidates
     seconds = sum((n + test) * info.nominal_pass_s for n, info in zip(training, infos, strict=True))
-    disk = sum((n + test) * _row_bytes(info) for n, info in zip(training, infos, strict=True))
-    return Plan(schedule, sum(training), test * len(infos), seconds, disk)
+    rows = sum((n + test) * _row_bytes(info) for n, info in zip(training, infos, strict=True))
+    checkpoints = -(-rule.epochs // checkpoint_every) * sum(array.nbytes for array in rule.arrays().values())
+    return Plan(schedule, sum(training), test * len(infos), seconds, rows + checkpoints)
 
 
 def _row_bytes(info: LayerInfo) -> int:

@@ -1,5 +1,6 @@
 """Begins runs and opens them again: from the moment it exists, a run folder alone says what the run is."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -12,25 +13,38 @@ from labctl.config.document import Document
 from labctl.config.loading import LoadedExperiment, LoadedRig, experiment_from_text, rig_from_text
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import LayerInfo
-from labctl.orchestrator.assembly import Bench, Task, build_task
+from labctl.orchestrator.assembly import Bench, Task, build_task, starting_model
+from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
 from labctl.record.provenance import collect
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 
 RUN_SCHEMA = "labctl/run/1"
+START_NAME = "start"
+"""Folder in a run's own for the model it started from, which may be gone when the run is opened again."""
 
 _LAYER_INFO = TypeAdapter(LayerInfo)
 
 
 def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) -> tuple[Path, PassLog]:
-    """Create the folder of a new run in `root` and return it with its pass log, open for writing."""
+    """Create the folder of a new run in `root` and return it with its pass log, open for writing.
+
+    Raises `InputError` or `RecordError` when it cannot be kept there; nothing is left then.
+    """
     experiment = loaded.experiment
     files = {"experiment.yaml": loaded.document.text}
     files |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
     folder = create_run_folder(root, experiment.name, datetime.now().astimezone(), files)
-    meta = _describe(loaded, bench, task)
-    return folder, PassLog.create(folder / LOG_NAME, meta, commit_every_s=experiment.record.commit_every)
+    try:
+        start = starting_model(loaded)
+        if start is not None:
+            copy_bundle(start, folder / START_NAME)
+        meta = _describe(loaded, bench, task)
+        return folder, PassLog.create(folder / LOG_NAME, meta, commit_every_s=experiment.record.commit_every)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def continue_run(folder: Path, loaded: LoadedExperiment) -> PassLog:
@@ -57,7 +71,9 @@ def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
     Raises `RecordError` when the data are no longer those of the run.
     """
     meta = reader.meta()
-    task = build_task(loaded, [_reread_layer(block) for block in meta["blocks"]])
+    start = reader.path.parent / START_NAME
+    infos = [_reread_layer(block) for block in meta["blocks"]]
+    task = build_task(loaded, infos, start=start if start.is_dir() else None)
     if task.data.fingerprint != meta["data"]["fingerprint"]:
         raise RecordError(
             f"{reader.path.parent.name}: the data have changed since the run began "

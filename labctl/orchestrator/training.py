@@ -95,6 +95,7 @@ class Training:
         totals: dict[str, float] = {}
         starts = range(0, len(order), self._rule.batch)
         for start in starts:
+            self._acquisition.heed_stop()
             batch = self._part(order[start : start + self._rule.batch])
             progress = (epoch + start / len(order)) / self._rule.epochs
             metrics = carry_out(self._rule.step(batch, generator, progress), self._schedule)

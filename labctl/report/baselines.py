@@ -50,9 +50,9 @@ class Baseline:
 def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -> list[Baseline]:
     """Return the baselines the experiment asks for that its rule and schedule allow.
 
-    The rule is trained anew with the run's settings and seed for each baseline that needs it, on models of the
-    physics fitted to the run's recorded training passes. `shuffled` needs every (sample, label) to be recorded, which
-    only the schedule `cached` does.
+    The rule is trained anew with the run's settings and seed for each baseline that needs it, never from the weights
+    of an earlier model, which need not fit. The models of the physics are fitted to the run's recorded training passes.
+    `shuffled` needs every (sample, label) to be recorded, which only the schedule `cached` does.
     """
     makers: dict[str, Callable[[LoadedExperiment, Task, LogReader], NDArray[np.bool_]]] = {
         "linear": lambda _loaded, task, _reader: _linear(task.data),
@@ -66,7 +66,8 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
         for name in loaded.experiment.report.baselines
         if name != "shuffled" or loaded.experiment.training.schedule == "cached"
     ]
-    return [Baseline(name, makers[name](loaded, task, reader)) for name in wanted]
+    anew = _from_the_seed(loaded)
+    return [Baseline(name, makers[name](anew, task, reader)) for name in wanted]
 
 
 class Modelled:
@@ -169,6 +170,11 @@ def _silence(n_outputs: int) -> PhysicsModel:
 def _with_blocks(loaded: LoadedExperiment, blocks: Sequence[BlockSettings]) -> LoadedExperiment:
     network = loaded.experiment.network.model_copy(update={"blocks": list(blocks)})
     return replace(loaded, experiment=loaded.experiment.model_copy(update={"network": network}))
+
+
+def _from_the_seed(loaded: LoadedExperiment) -> LoadedExperiment:
+    training = loaded.experiment.training.model_copy(update={"init_from": None})
+    return replace(loaded, experiment=loaded.experiment.model_copy(update={"training": training}))
 
 
 def _changed(block: BlockSettings, *, skip: bool) -> BlockSettings:

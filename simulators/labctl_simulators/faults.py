@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import Settings
 from labctl.contract.errors import InstrumentError
-from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, Responses, RowIds, RowStatus, Stop
+from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, Responses, ResponseValues, RowIds, RowStatus, Stop
 from labctl.contract.units import Seconds
 
 StatusFaultKind = Literal["clipped", "xrun", "stale", "overload", "failed"]
@@ -80,11 +79,6 @@ class Strike:
     error: bool = False
     status: RowStatus = RowStatus.OK
 
-    @property
-    def interrupts(self) -> bool:
-        """Whether something happens before the row can be measured."""
-        return self.error or self.delay_s > 0.0
-
 
 class FaultSchedule:
     """Follows a plan, counting how often each row is measured."""
@@ -111,8 +105,9 @@ class FaultSchedule:
 class FaultyLayer:
     """A `PhysicalLayer` that measures as another one does, and fails as planned.
 
-    A row that an `error` strikes never reaches the layer; rows before it have been yielded. Faults do not change the
-    layer's `state_id`: its physics is the same.
+    Rows are passed on one by one: one that an `error` strikes never reaches the layer, and those before it have been
+    yielded. A stale row holds what the layer measured last, a failed one no number, any other its own response. Faults
+    do not change the `state_id`: the physics is the same.
     """
 
     def __init__(self, layer: PhysicalLayer, plan: FaultPlan, clock: Clock) -> None:
@@ -120,7 +115,7 @@ class FaultyLayer:
         self._clock = clock
         self._schedule = FaultSchedule(plan)
         self._open = False
-        self._previous: NDArray[np.generic] | None = None
+        self._measured: ResponseValues | None = None
 
     @property
     def info(self) -> LayerInfo:
@@ -138,14 +133,14 @@ class FaultyLayer:
         if not self._open:
             self._open = True
             self._schedule.restart()
-            self._previous = None
+            self._measured = None
 
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Measure rows in order. Raises what the layer raises, and `InstrumentError` where planned."""
         # A request that is stopped before it starts is checked and measures nothing.
         for _ in self._layer.measure(drives, ids, stop=_Stopped()):
             pass
-        return self._segments(drives, ids, stop)
+        return self._rows(drives, ids, stop)
 
     def make_safe(self) -> None:
         """Make the layer underneath safe."""
@@ -156,25 +151,29 @@ class FaultyLayer:
         self._layer.close()
         self._open = False
 
-    def _segments(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        """Measure in one piece what no error or delay interrupts."""
-        start = 0
-        while start < len(ids) and not stop.is_set():
-            strikes = [self._schedule.next(int(ids[start]))]
-            self._suffer(strikes[0], int(ids[start]))
-            end = start + 1
-            yield from self._marked(drives[start:end], ids[start:end], strikes, stop)
-            start = end
+    def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
+        for row in range(len(ids)):
+            if stop.is_set():
+                return
+            strike = self._schedule.next(int(ids[row]))
+            if strike.delay_s > 0.0:
+                self._clock.sleep_s(strike.delay_s)
+            if strike.error:
+                raise InstrumentError(self.info.name, "a fault was planned here", command=f"row {ids[row]}")
+            for chunk in self._layer.measure(drives[row : row + 1], ids[row : row + 1], stop=stop):
+                yield self._marked(chunk, strike.status)
 
-    def _suffer(self, strike: Strike, row_id: int) -> None:
-        if strike.delay_s > 0.0:
-            self._clock.sleep_s(strike.delay_s)
-        if strike.error:
-            raise InstrumentError(self.info.name, "a fault was planned here", command=f"row {row_id}")
-
-    def _marked(self, drives: Drives, ids: RowIds, strikes: list[Strike], stop: Stop) -> Iterator[Responses]:
-        for chunk in self._layer.measure(drives, ids, stop=stop):
-            yield chunk
+    def _marked(self, chunk: Responses, status: RowStatus) -> Responses:
+        """Return a chunk of one row as the fault leaves it; a row that the layer itself did not find good stays so."""
+        measured, self._measured = self._measured, chunk.values
+        if status == RowStatus.OK:
+            return chunk
+        values = chunk.values
+        if status == RowStatus.STALE:
+            values = np.zeros_like(values) if measured is None else measured
+        elif status == RowStatus.FAILED and values.dtype.kind in "fc":
+            values = np.full_like(values, np.nan)
+        return replace(chunk, values=values.copy(), status=np.full_like(chunk.status, status))
 
 
 class _Stopped:

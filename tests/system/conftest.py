@@ -85,13 +85,14 @@ class Labctl:
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    started: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
     def __call__(self, *arguments: str | Path, code: int = 0, prefix: tuple[str, ...] = ()) -> Answer:
         """Run a command to its end, which must be `code`; no traceback is ever shown."""
         done = subprocess.run(
-            [*prefix, str(EXECUTABLE), *map(str, arguments)],
+            [*prefix, *self.command(*arguments)],
             cwd=self.folder,
-            env=self._environment(),
+            env=self.variables(),
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -102,20 +103,32 @@ class Labctl:
     def start(self, *arguments: str | Path) -> "Going":
         """Start a command and return while it goes."""
         process = subprocess.Popen(
-            [str(EXECUTABLE), *map(str, arguments)],
+            self.command(*arguments),
             cwd=self.folder,
-            env=self._environment(),
+            env=self.variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        return Going(process, self.folder)
+        self.started.append(process)
+        return Going(process, self)
+
+    def kill(self) -> None:
+        """End what was started and is still going."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
 
     def runs(self) -> list[Path]:
         """Return the folders of all runs, oldest first."""
-        return sorted(self.folder.glob("runs/*/"))
+        return sorted(self.folder.glob("runs/[0-9]*/"))
 
-    def _environment(self) -> dict[str, str]:
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return what a shell would be told."""
+        return [str(EXECUTABLE), *map(str, arguments)]
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of every command."""
         return {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **self.environment}
 
 
@@ -124,7 +137,7 @@ class Going:
     """A command that is going on."""
 
     process: subprocess.Popen[str]
-    folder: Path
+    labctl: Labctl
 
     def until_passes(self, least: int) -> int:
         """Wait until the newest run has recorded at least this many passes and return how many."""
@@ -141,7 +154,7 @@ class Going:
 
     def newest_run(self) -> Path:
         """Return the run folder that was made last, or one that is not there."""
-        return max(self.folder.glob("runs/*/"), default=self.folder / "no-run")
+        return next(reversed(self.labctl.runs()), self.labctl.folder / "no-run")
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -212,9 +225,17 @@ def desk(tmp_path: Path, wine_csv: str) -> Path:
 
 
 @pytest.fixture
-def labctl(desk: Path) -> Labctl:
+def labctl(desk: Path) -> Iterator[Labctl]:
     """The labctl executable, used at the desk."""
-    return Labctl(desk)
+    executable = Labctl(desk)
+    yield executable
+    executable.kill()
+
+
+@pytest.fixture(scope="session")
+def labctl_at(wine_csv: str) -> Callable[[Path], Labctl]:
+    """Lay a desk in any folder; return the labctl executable, used there."""
+    return lambda folder: Labctl(_laid(folder, wine_csv))
 
 
 @pytest.fixture(scope="session")

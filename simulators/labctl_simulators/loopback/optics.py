@@ -97,7 +97,7 @@ class OpticalLayer:
         return self._chunks(drives, ids, stop)
 
     def signals(self, drives: Drives) -> NDArray[np.float64]:
-        """Return responses (n, n_outputs) at time zero without noise and drift, drives and light taken as continuous."""
+        """Return responses (n, n_outputs) at time zero without noise, drift and the rounding of drives and light."""
         check_drives(self._info, drives, np.arange(len(drives)))
         dark, full = self._camera.dark_level, self._camera.full_scale
         return np.minimum(self._path.signals(drives.astype(np.float64)) + dark, full)

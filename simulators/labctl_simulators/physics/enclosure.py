@@ -97,22 +97,19 @@ def scatter(
 
     They are at least `margin_m` from the walls. Raises `ValueError` when the box has no room for them.
     """
-    sides = np.array(size_m)
-    taken = list(keep_off.points_m)
-    placed: list[Real] = []
-    for _ in range(1000 * len(radius_m)):
-        if len(placed) == len(radius_m):
-            break
-        point = margin_m + rng.random(2) * (sides - 2.0 * margin_m)
-        if (sides > 2.0 * margin_m).all() and all(np.linalg.norm(point - other) >= CLEARANCE_M for other in taken):
-            taken.append(point)
-            placed.append(point)
-    if len(placed) < len(radius_m):
-        raise ValueError(
-            f"a box of {size_m[0]:g} m x {size_m[1]:g} m has no room for {len(radius_m)} posts and antennas "
-            f"{CLEARANCE_M:g} m apart"
-        )
-    return Wires(np.array(placed).reshape(-1, 2), radius_m)
+    low, high = np.full(2, margin_m), np.array(size_m) - margin_m
+    points_m = keep_off.points_m
+    for _ in radius_m:
+        candidates = low + rng.random((1000, 2)) * (high - low)
+        distances_m = np.linalg.norm(candidates[:, None, :] - points_m[None, :, :], axis=2)
+        free = np.flatnonzero((distances_m >= CLEARANCE_M).all(axis=1))
+        if not free.size or (high <= low).any():
+            raise ValueError(
+                f"a box of {size_m[0]:g} m x {size_m[1]:g} m has no room for {len(radius_m)} posts and antennas "
+                f"{CLEARANCE_M:g} m apart"
+            )
+        points_m = np.concatenate([points_m, candidates[free[:1]]])
+    return Wires(points_m[len(keep_off) :], radius_m)
 
 
 def impedances(plates: Plates, wires: Wires, frequencies_hz: Real) -> Iterator[Complex]:

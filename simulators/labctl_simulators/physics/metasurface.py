@@ -10,6 +10,7 @@ with varactor-tuned walls); F. T. Faul et al., arXiv 2407.00054 (a programmable 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +172,21 @@ def _walls(layout: Layout, highest_hz: float) -> Wires:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The cavity with all elements in one `state`.
+
+    `load` (n_frequencies, 1) is the elements' impedance then, `inverse` that of coupling and load together, `reach` the
+    currents (n_frequencies, n_elements, n_antennas) by which it answers the antennas, `direct` the S-matrix.
+    """
+
+    state: float
+    load: Complex
+    inverse: Complex
+    reach: Complex
+    direct: Complex
+
+
+@dataclass(frozen=True)
 class MetasurfaceCavity:
     """What a box is to its elements and antennas, frequency by frequency.
 
@@ -192,18 +208,43 @@ class MetasurfaceCavity:
         """Number of programmable elements."""
         return self.coupling.shape[1]
 
+    @cached_property
+    def references(self) -> tuple[Reference, Reference]:
+        """The cavity with all elements in state 0, and with all in state 1."""
+        return self._reference(0.0), self._reference(1.0)
+
+    def _reference(self, state: float) -> Reference:
+        load = self.element.loads(self.plates, self.frequencies_hz, np.array([state]))
+        system = self._system(np.full(self.n_elements, state))
+        inverse: Complex = np.asarray(np.linalg.inv(system), dtype=np.complex128)
+        currents = inverse @ self.reach
+        direct = self.direct - self.reach.transpose(0, 2, 1) @ currents
+        return Reference(state, load, inverse, currents, direct)
+
     def scattering(self, states: Real) -> Complex:
         """Return the S-matrix (n_frequencies, n_antennas, n_antennas) for `states` (n_elements,)."""
         currents = np.linalg.solve(self._system(states), self.reach)
         return self.direct - self.reach.transpose(0, 2, 1) @ currents
 
     def transmission(self, states: Real, paths: Sequence[tuple[int, int]]) -> Complex:
-        """Return S of each path (to, from) as (n_paths, n_frequencies); one solution per frequency and source."""
+        """Return S of each path (to, from) as (n_paths, n_frequencies), as `scattering` would.
+
+        Only elements that are not in the state of a reference take part in the solution: of one-bit elements at most
+        half, since of the two references (all 0, all 1) the nearer one is used.
+        """
+        reference = max(self.references, key=lambda each: np.count_nonzero(states == each.state))
         to, source = (list(ends) for ends in zip(*paths, strict=True))
+        moved = np.flatnonzero(states != reference.state)
+        loads = self.element.loads(self.plates, self.frequencies_hz, states[moved])
+        # A⁻¹ with A = A₀ + δ (Woodbury): what is left is a system in the moved elements, with 1/δ on its diagonal.
+        system = reference.inverse[:, moved[:, None], moved[None, :]]
+        diagonal = np.arange(len(moved))
+        system[:, diagonal, diagonal] += 1.0 / (loads - reference.load)
         sources = sorted(set(source))
-        currents = np.linalg.solve(self._system(states), self.reach[:, :, sources])
-        used = currents[:, :, [sources.index(each) for each in source]]
-        return (self.direct[:, to, source] - (self.reach[:, :, to] * used).sum(axis=1)).T
+        solved = np.linalg.solve(system, reference.reach[:, moved[:, None], sources])
+        used = solved[:, :, [sources.index(each) for each in source]]
+        change = (reference.reach[:, moved[:, None], to] * used).sum(axis=1)
+        return (reference.direct[:, to, source] + change).T
 
     def transmission_slopes(self, states: Real, paths: Sequence[tuple[int, int]]) -> Complex:
         """Return d S / d state as (n_paths, n_frequencies, n_elements).

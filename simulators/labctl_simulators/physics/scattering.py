@@ -28,16 +28,14 @@ def gaussian_medium(n_inputs: int, n_outputs: int, rng: np.random.Generator) -> 
 
     The mean output intensity is then the mean input intensity: <|E_out|²> = Σ|E_in|² / n_inputs.
     """
-    real, imaginary = rng.standard_normal((2, n_outputs, n_inputs))
-    matrix: Complex = np.sqrt(0.5 / n_inputs) * (real + 1j * imaginary)
-    return matrix
+    parts = rng.standard_normal((n_outputs, n_inputs, 2)) * np.sqrt(0.5 / n_inputs)
+    return parts.view(np.complex128)[..., 0]
 
 
 def unitary_medium(n_modes: int, rng: np.random.Generator) -> Complex:
     """Return a lossless mixer of `n_modes` modes, drawn evenly (Haar) from all of them; Σ|E_out|² = Σ|E_in|²."""
     q, r = np.linalg.qr(gaussian_medium(n_modes, n_modes, rng))
-    diagonal = np.diagonal(r)
-    return q * (diagonal / np.abs(diagonal))
+    return q * np.exp(1j * np.angle(np.diagonal(r)))
 
 
 def departure(matrix: Complex, declared: Property) -> float:

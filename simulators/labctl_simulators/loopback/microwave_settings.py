@@ -1,0 +1,143 @@
+"""What a rig file says of a simulated metasurface cavity."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from labctl.contract.driver import Settings
+from labctl.contract.units import Decibel, Hertz, Metres, Seconds
+from labctl_simulators.faults import FaultPlan
+from labctl_simulators.physics.analyser import AnalyserNoise, Readout
+from labctl_simulators.physics.enclosure import Real
+
+
+class BoxSettings(Settings):
+    """A flat box whose plates and filling let a field decay with `quality`, with round posts at random places.
+
+    Posts make the field irregular; a rectangle alone is not chaotic.
+    """
+
+    length_m: Annotated[Metres, Field(gt=0)] = Field(alias="length")
+    width_m: Annotated[Metres, Field(gt=0)] = Field(alias="width")
+    height_m: Annotated[Metres, Field(gt=0)] = Field(alias="height")
+    quality: float = Field(gt=1, description="quality factor of the box before antennas and elements are put in")
+    posts: int = Field(default=30, ge=0)
+    post_radius_m: Annotated[Metres, Field(gt=0)] = Field(alias="post_radius", default=0.003)
+
+
+class ElementSettings(Settings):
+    """Programmable elements in rows along the long walls.
+
+    A drive of 0 puts an element's resonance at the first of `resonances`, 1 at the second; with `levels` k only drives
+    of 0, 1/(k-1), ..., 1 can be set. The defaults are what a single resonance needs to reflect as the 1-bit element of
+    J. ur R. Kazim et al. (UCET 2020, doi 10.1109/UCET51115.2020.9205382) does: about 3.3 GHz, the phases of the two
+    states 180° ± 20° apart over 200 MHz, and 0.9 of the amplitude at least. With x = 2 Q_ext Δf / f the phases are
+    4 atan(x₀) = 200° apart in the middle and 160° at its ends, which gives Q_ext = 15.1 and a shift of ±130 MHz; (g -
+    1)/(g + 1) = 0.9 gives the coupling g = 19, hence the quality 287 of the element's own losses.
+    """
+
+    count: int = Field(ge=1)
+    levels: Annotated[int, Field(ge=2)] | Literal["continuous"] = 2
+    resonances_hz: tuple[Annotated[Hertz, Field(gt=0)], Annotated[Hertz, Field(gt=0)]] = Field(
+        alias="resonances", default=(3.17e9, 3.43e9)
+    )
+    quality: float = Field(default=287.0, gt=0)
+    coupling: float = Field(default=19.0, gt=0, description="radiated over absorbed power at resonance")
+    pitch_m: Annotated[Metres, Field(gt=0)] = Field(alias="pitch", default=0.028)
+    distance_m: Annotated[Metres, Field(gt=0)] = Field(alias="distance", default=0.022, description="from the wall")
+    radius_m: Annotated[Metres, Field(gt=0)] = Field(alias="radius", default=0.001)
+
+    @model_validator(mode="after")
+    def _states_differ(self) -> "ElementSettings":
+        if self.resonances_hz[0] == self.resonances_hz[1]:
+            raise ValueError("resonances: the two must differ, or the elements do nothing")
+        return self
+
+
+class AntennaSettings(Settings):
+    """Probes on cables of 50 Ω. `parameters` are the S-parameters read at each frequency: S21 is from 1 to 2."""
+
+    count: int = Field(default=4, ge=1, le=9)
+    radius_m: Annotated[Metres, Field(gt=0)] = Field(alias="radius", default=0.003)
+    parameters: tuple[Annotated[str, Field(pattern="^S[1-9][1-9]$")], ...] = Field(default=("S21",), min_length=1)
+
+    @model_validator(mode="after")
+    def _parameters_exist(self) -> "AntennaSettings":
+        for parameter in self.parameters:
+            if max(int(port) for port in parameter[1:]) > self.count:
+                raise ValueError(f"parameters: {parameter} needs more than {self.count} antennas")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError("parameters: every S-parameter may be named once")
+        return self
+
+    @property
+    def paths(self) -> list[tuple[int, int]]:
+        """The paths (to, from), counted from 0."""
+        return [(int(parameter[1]) - 1, int(parameter[2]) - 1) for parameter in self.parameters]
+
+
+class SweepSettings(Settings):
+    """Equidistant frequencies, both ends included."""
+
+    start_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="start")
+    stop_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="stop")
+    points: int = Field(ge=2)
+
+    @model_validator(mode="after")
+    def _rises(self) -> "SweepSettings":
+        if self.stop_hz <= self.start_hz:
+            raise ValueError("stop must lie above start")
+        return self
+
+
+class AnalyserSettings(Settings):
+    """Noise of the network analyser as data sheets state it, and the bandwidth it is used with.
+
+    `noise_floor` is the rms of |S| without signal at 10 Hz of bandwidth, `trace_noise` the rms fluctuation of a large
+    |S| at 70 kHz; noise power grows with `if_bandwidth`. The defaults are those of a Keysight E5071C up to 6 GHz
+    (data sheet 5989-5479: system dynamic range 123 dB, trace noise 0.004 dB).
+    """
+
+    noise_floor_db: Annotated[Decibel, Field(le=0)] = Field(alias="noise_floor", default=-123.0)
+    trace_noise_db: Annotated[Decibel, Field(ge=0)] = Field(alias="trace_noise", default=0.004)
+    if_bandwidth_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="if_bandwidth", default=10_000.0)
+
+    @property
+    def noise(self) -> AnalyserNoise:
+        """The noise as physics sees it."""
+        return AnalyserNoise(self.noise_floor_db, self.trace_noise_db, self.if_bandwidth_hz)
+
+
+class SimulatedMicrowaveSettings(Settings):
+    """A metasurface cavity. `seed` draws the medium (places of posts and antennas), the drift and the noise.
+
+    `drift` is the rms of a slow error of the complex gain, common to all frequencies, with periods of 30 s to 10 min.
+    Without `vna` the readout is exact. `complex` gives real and imaginary part of each value, one after the other.
+    """
+
+    box: BoxSettings
+    elements: ElementSettings
+    antennas: AntennaSettings = AntennaSettings()
+    frequencies_hz: tuple[Annotated[Hertz, Field(gt=0)], ...] | SweepSettings = Field(alias="frequencies")
+    readout: Readout = "amplitude"
+    vna: AnalyserSettings | None = AnalyserSettings()
+    drift: float = Field(default=0.002, ge=0, le=0.2)
+    pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
+    seed: int = Field(ge=0)
+    faults: FaultPlan | None = None
+
+    @model_validator(mode="after")
+    def _frequencies_differ(self) -> "SimulatedMicrowaveSettings":
+        frequencies = self.sweep_hz
+        if not frequencies.size or len(set(frequencies.tolist())) < frequencies.size:
+            raise ValueError("frequencies: name at least one, each once")
+        return self
+
+    @property
+    def sweep_hz(self) -> Real:
+        """The frequencies (n,) in the order in which they are read."""
+        if isinstance(self.frequencies_hz, SweepSettings):
+            sweep = self.frequencies_hz
+            return np.linspace(sweep.start_hz, sweep.stop_hz, sweep.points)
+        return np.array(self.frequencies_hz, dtype=np.float64)

@@ -1,0 +1,111 @@
+"""An instrument of her own, with her own driver, fails while a run goes on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Labctl, Tree
+
+DRIVERS = Path(__file__).parents[1] / "fixtures" / "drivers"
+ALL_PASSES = 3 * (134 + 44)
+
+RIG = """\
+schema: labctl/rig/1
+name: bench
+layers:
+  cavity: {{kind: scripted, inputs: 21, outputs: 21, {script}}}
+"""
+
+
+@pytest.fixture
+def driver_installed(labctl: "Labctl", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that offers the layer kind `scripted`."""
+    monkeypatch.setenv("PYTHONPATH", str(DRIVERS))
+
+
+def bench(desk: Path, script: str) -> None:
+    (desk / "desk.yaml").write_text(RIG.format(script=script), encoding="utf-8")
+
+
+def test_my_own_driver_is_found(labctl: "Labctl", desk: Path, tree_of: "Tree", driver_installed: None) -> None:
+    """I installed my driver. Its settings are checked like everybody else's, and my rig says what it is."""
+    bench(desk, "clipped: {3: 1}")
+    assert "layer cavity: 21 inputs, 21 outputs" in labctl("validate", "desk.yaml").out
+    assert '"scripted"' in labctl("schema", "rig").out
+    bench(desk, "clippd: {3: 1}")
+    said = labctl("run", "wine.yaml", code=2).err
+    assert said == 'desk.yaml:4:53: unknown key "clippd"; did you mean "clipped"?\n'
+
+
+def test_a_driver_that_is_not_installed(labctl: "Labctl", desk: Path, tree_of: "Tree") -> None:
+    """On this computer my driver is not installed."""
+    bench(desk, "clipped: {3: 1}")
+    before = tree_of(desk)
+    said = labctl("run", "wine.yaml", code=2).err
+    assert said.startswith('desk.yaml:4:18: unknown layer kind "scripted"; installed: acoustic')
+    assert tree_of(desk) == before
+
+
+def test_passes_that_were_no_good_are_repeated(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
+    """A lorry drove past and a sound card hiccuped. Those passes must not be learnt from, and I want to know of them."""
+    bench(desk, "clipped: {3: 1, 100: 3}, xrun: {7: 2, 450: 1}")
+    result = labctl("run", "wine.yaml", "--json").json
+    assert result["passes"] == ALL_PASSES + 7
+    shown = labctl("runs", "show", "latest")
+    assert "  clipped: 4\n  xrun: 3\n" in shown.out
+    assert "7 rejected" in labctl("runs", "list").out
+    assert "equal bit for bit, test scores too" in labctl("runs", "verify", "latest").out
+    log = (labctl.runs()[0] / "run.log").read_text(encoding="utf-8")
+    assert " 1 of 132 rows of cavity rejected, repeating" in log
+    page = (labctl.runs()[0] / "report.html").read_text(encoding="utf-8")
+    assert "clipped" in page
+
+
+def test_a_pass_that_is_never_good(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
+    """One drive clips every time. It must not be repeated for ever; and after I turned the gain down I want to go on."""
+    bench(desk, "clipped: {30: 99}")
+    answer = labctl("run", "wine.yaml", code=3)
+    (run,) = labctl.runs()
+    said = answer.err.splitlines()[-1]
+    assert said.startswith("labctl: cavity: row 30 was rejected 4 times in a row")
+    assert said.endswith(f"labctl resume runs/{run.name}")
+    assert (desk / "SAFE").exists()
+    assert not (desk / "OPEN").exists()
+    (desk / "mended").touch()
+    assert f"{ALL_PASSES + 4} passes" in labctl("resume", "latest").out
+
+
+def test_the_cable_falls_out(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
+    """At four in the morning somebody tripped over the cable. In the morning I plug it in and go on."""
+    bench(desk, "unplugged_at: 200")
+    answer = labctl("run", "wine.yaml", code=3)
+    (run,) = labctl.runs()
+    assert answer.err.splitlines()[-1] == (
+        "labctl: cavity: the cable is unplugged during row 200; "
+        f"go on afterwards with: labctl resume runs/{run.name}"
+    )
+    assert answer.out == ""
+    assert (desk / "SAFE").exists()
+    assert not (desk / "OPEN").exists()
+    shown = labctl("runs", "show", "latest").out
+    assert "reason: 'cavity: the cable is unplugged during row 200'" in shown
+    assert "state: 'not finished: stopped'" in shown
+    assert sum(labctl("runs", "show", "latest", "--json").json["passes"].values()) == 200
+    labctl("resume", "latest", code=3)  # not plugged in yet
+    (desk / "mended").touch()
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+    assert "equal bit for bit" in labctl("runs", "verify", "latest").out
+
+
+def test_the_rig_file_was_changed_in_between(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
+    """I edited the rig for another experiment. The run goes on with the rig it began with, not with the file of today."""
+    bench(desk, "unplugged_at: 200")
+    labctl("run", "wine.yaml", code=3)
+    run = labctl.runs()[0]
+    rig = (desk / "desk.yaml").read_text(encoding="utf-8").replace("outputs: 21", "outputs: 22")
+    (desk / "desk.yaml").write_text(rig, encoding="utf-8")
+    (desk / "mended").touch()
+    answer = labctl("resume", run.name)
+    assert f"{ALL_PASSES} passes" in answer.out
