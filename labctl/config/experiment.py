@@ -108,8 +108,11 @@ Data = Annotated[DigitsData | WineData | CsvData | NpzData | IdxData, Field(disc
 class Label(Settings):
     """How the label enters the first block, which is what makes a pass positive or negative."""
 
-    kind: Literal["one-hot", "none"] = Field(description="one-hot: as one value per class; none: not at all")
-    amplitude: float = Field(default=1.0, gt=0, description="value that stands for the class")
+    kind: Literal["one-hot", "field", "none"] = Field(
+        description="one-hot: as one value per class; field: as a fixed random field, one per class, added to the "
+        "features; none: not at all"
+    )
+    amplitude: float = Field(default=1.0, gt=0, description="value that stands for the class, or rms of its field")
     pad: int = Field(default=0, ge=0, description="zeros between the label and the features")
 
 
@@ -297,9 +300,9 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _label_suits_rule(self) -> Self:
         kind = self.network.label.kind
-        if self.training.rule == "phyll" and kind != "one-hot":
+        if self.training.rule == "phyll" and kind == "none":
             what = "rule phyll tells positive from negative passes by their label"
-            raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot')
+            raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot or field')
         if self.training.rule == "readout" and kind != "none":
             what = "rule readout predicts the label, so no pass may contain it"
             raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected none')

@@ -109,4 +109,4 @@ def _start_from(loaded: LoadedExperiment, task: Task) -> None:
         arrays, description = read_bundle(resolve_path(loaded.document.folder, start))
         if description["rule"] != loaded.experiment.training.rule:
             raise InputError(f"the model was trained by rule '{description['rule']}'")
-        task.rule.network.restore({name: array for name, array in arrays.items() if name.startswith("block")})
+        task.rule.network.restore(arrays)
