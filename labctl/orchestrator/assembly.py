@@ -91,7 +91,8 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo]) -> Task:
         )
     except MisfitError as error:
         raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
-    rule = make_rule(experiment.training, network)
+    with errors_at(document, "training"):
+        rule = make_rule(experiment.training, network)
     features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
     features[data.train_index] = data.train_x
     features[data.test_index] = data.test_x
