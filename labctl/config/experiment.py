@@ -108,8 +108,11 @@ Data = Annotated[DigitsData | WineData | CsvData | NpzData | IdxData, Field(disc
 class Label(Settings):
     """How the label enters the first block, which is what makes a pass positive or negative."""
 
-    kind: Literal["one-hot", "none"] = Field(description="one-hot: as one value per class; none: not at all")
-    amplitude: float = Field(default=1.0, gt=0, description="value that stands for the class")
+    kind: Literal["one-hot", "field", "none"] = Field(
+        description="one-hot: as one value per class; field: as a fixed random field, one per class, added to the "
+        "features; none: not at all"
+    )
+    amplitude: float = Field(default=1.0, gt=0, description="value that stands for the class, or rms of its field")
     pad: int = Field(default=0, ge=0, description="zeros between the label and the features")
 
 
@@ -219,7 +222,17 @@ class PhyllTraining(Settings):
     )
     epochs: int = Field(ge=1, description="passes over the training data")
     batch: int = Field(default=100, ge=1, description="samples per update")
-    theta: float = Field(default=4.0, gt=0, description="sharpness of the logistic loss on the goodness")
+    theta: float = Field(default=4.0, gt=0, description="sharpness of the loss on the goodness")
+    loss: Literal["pairs", "softmax"] = Field(
+        default="pairs",
+        description="pairs: logistic, true label against each wrong one; softmax: over all labels measured",
+    )
+    negatives: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
+        default=1, description="wrong labels measured with each sample and step: a number, or all"
+    )
+    hardness: float = Field(
+        default=0.0, ge=0, description="how much wrong labels that look right are preferred; 0: drawn uniformly"
+    )
     inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
     optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
     precision: Precision = Field(default="float32", description="number type of the weights")
@@ -295,11 +308,21 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
+    def _all_labels_leave_nothing_to_draw(self) -> Self:
+        training = self.training
+        if training.rule == "phyll" and training.negatives == "all" and training.hardness:
+            what = "hardness chooses among wrong labels, but negatives is all of them; expected one of the two"
+            raise PlacedError(("training", "hardness"), what)
+        return self
+
+    @model_validator(mode="after")
     def _label_suits_rule(self) -> Self:
         kind = self.network.label.kind
-        if self.training.rule == "phyll" and kind != "one-hot":
+        if self.training.rule == "phyll" and kind == "none":
             what = "rule phyll tells positive from negative passes by their label"
-            raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot')
+            raise PlacedError(
+                ("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot or field'
+            )
         if self.training.rule == "readout" and kind != "none":
             what = "rule readout predicts the label, so no pass may contain it"
             raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected none')

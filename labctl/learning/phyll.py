@@ -4,7 +4,8 @@
 
 The positive pass carries the true label, the negative a wrong one. Each block descends its own L by its own digital
 weights, with the measured responses held fixed; nothing is propagated back. Source: Momeni et al., Science 382:1297
-(2023) and the authors' public code (MomeniAli/PhyLL).
+(2023) and the authors' public code (MomeniAli/PhyLL). More than one wrong label, wrong labels that look right, and a
+softmax over the labels measured are this project's options.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from labctl.config.experiment import PhyllTraining
 from labctl.learning.adam import Adam
+from labctl.learning.gradient import GoodnessGradient
+from labctl.learning.loss import make_loss
+from labctl.learning.negatives import Negatives
 from labctl.learning.requests import Measure, Purpose, Requests
 from labctl.learning.rule import Batch, Metrics
 from labctl.network.goodness import goodness
@@ -21,53 +25,17 @@ from labctl.network.label import Vectors
 from labctl.network.network import Network
 
 
-class PairGradient:
-    """The local loss of positive/negative pairs and its gradient.
-
-    With a = |y|, u(y) = sign(y) (xi - g a/|a|)/|a|, w_i = -theta sigma(-theta D_i)/B, sigma(-x) = (1 - tanh(x/2))/2:
-    dL/dW = sum_i w_i [u(y_i+) z_i+^T - u(y_i-) z_i-^T]. The bias is the weight of the constant last feature.
-    """
-
-    def __init__(self, reference: Vectors, theta: float) -> None:
-        self._reference = reference
-        self._reference_signs = np.sign(reference)
-        self._pair_signs = np.array([1, -1], reference.dtype)
-        self._theta = theta
-        self.margins: Vectors = np.empty(0, reference.dtype)
-        self.goodness: Vectors = np.empty((0, 2), reference.dtype)
-
-    def __call__(self, weights: Vectors, features: Vectors) -> Vectors:
-        """Return dL/dW for `features` (2 B, d), rows alternating positive and negative; keeps the margins D (B,)."""
-        y = features @ weights.T
-        norm = np.sqrt(np.einsum("ij,ij->i", y, y))
-        norm[norm == 0] = np.inf  # a vector of zeros points nowhere: goodness 0, gradient 0
-        aligned = np.copysign(self._reference, y)
-        aligned *= self._reference_signs
-        g = np.einsum("ij,ij->i", y, aligned) / norm
-        self.goodness = g.reshape(-1, 2)
-        self.margins = self.goodness[:, 0] - self.goodness[:, 1]
-        pull = (np.tanh(self._theta / 2 * self.margins) - 1) * (self._theta / 2 / len(self.margins))
-        scale = ((pull[:, None] * self._pair_signs).ravel() / norm)[:, None]
-        aligned *= scale
-        y *= scale * (g / norm)[:, None]
-        aligned -= y
-        return aligned.T @ features
-
-    def loss(self) -> float:
-        """Return L of the features last seen."""
-        return float(np.logaddexp(0, -self._theta * self.margins).sum() / len(self.margins))
-
-
 class Phyll:
-    """The published rule: uniform wrong label, `inner_steps` Adam steps on each pair of measurements."""
-
-    rows_per_sample = 2
+    """The rule with its options; by default as published: one uniform wrong label, `inner_steps` Adam steps on it."""
 
     def __init__(self, settings: PhyllTraining, network: Network) -> None:
         self.network = network
         self.epochs = settings.epochs
         self.batch = settings.batch
         self._settings = settings
+        self._loss = make_loss(settings)
+        self._negatives = Negatives(settings, network.label.n_classes)
+        self.rows_per_sample = 1 + self._negatives.count
         self._adam = [Adam(settings.optimizer, block.weights) for block in network.blocks]
 
     def prepare(self, batch: Batch, generator: np.random.Generator) -> Requests[None]:
@@ -83,19 +51,23 @@ class Phyll:
             inputs = block.outputs(block.features(flat, responses[:, 0]))[:, None]
 
     def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
-        """Measure a positive and a negative pass per sample and block, and update each block from its own pair."""
-        labels = np.array([batch.labels, self._wrong_labels(batch.labels, generator)]).T
+        """Measure a positive and the negative passes per sample and block; update each block from its own."""
+        wrong = self._negatives.draw(batch.labels, batch.samples, generator)
+        labels = np.concatenate([batch.labels[:, None], wrong], axis=1)
         inputs = self.network.label.embed(batch.features, labels)
         metrics: dict[str, float] = {}
+        total = np.zeros(labels.shape, self.network.dtype)
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
             features = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
-            gradient = PairGradient(block.reference, self._settings.theta)
+            gradient = GoodnessGradient(block.reference, self._loss, self.rows_per_sample)
             self._adam[index].set_progress(progress)
             for _ in range(self._settings.inner_steps):
                 self._adam[index].update(block.weights, gradient(block.weights, features))
-            metrics |= _pair_metrics(gradient, index)
+            metrics |= _block_metrics(gradient, index)
+            total = total + gradient.goodness
             inputs = block.outputs(features).reshape(*labels.shape, -1)
+        self._negatives.remember(batch.samples, labels, total)
         return metrics
 
     def finish(self) -> None:
@@ -119,30 +91,25 @@ class Phyll:
         return weights / weights.sum(axis=1, keepdims=True)
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
-        """Return weights, encoders, statistics and the optimiser's moments."""
-        moments = {
-            f"adam{i}.{name}": array for i, adam in enumerate(self._adam) for name, array in adam.arrays().items()
-        }
-        return self.network.arrays() | moments
+        """Return weights, encoders, statistics, the optimiser's moments and what the draw of negatives remembers."""
+        owners = [("negatives", self._negatives), *((f"adam{i}", adam) for i, adam in enumerate(self._adam))]
+        own = {f"{owner_name}.{name}": array for owner_name, owner in owners for name, array in owner.arrays().items()}
+        return self.network.arrays() | own
 
     def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over arrays saved by `arrays`."""
         self.network.restore(arrays)
-        for index, adam in enumerate(self._adam):
-            prefix = f"adam{index}."
-            adam.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
-
-    def _wrong_labels(self, labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-        n_classes = self.network.label.n_classes
-        return (labels + generator.integers(1, n_classes, size=len(labels))) % n_classes
+        owners = [("negatives.", self._negatives), *((f"adam{i}.", adam) for i, adam in enumerate(self._adam))]
+        for prefix, owner in owners:
+            owner.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
 
 
-def _pair_metrics(gradient: PairGradient, index: int) -> dict[str, float]:
-    positive, negative = gradient.goodness.sum(axis=0) / len(gradient.goodness)
+def _block_metrics(gradient: GoodnessGradient, index: int) -> dict[str, float]:
+    positive, negative = gradient.goodness[:, 0], gradient.goodness[:, 1:]
     name = f"block{index + 1}"
     return {
         f"{name}.loss": gradient.loss(),
-        f"{name}.goodness_positive": float(positive),
-        f"{name}.goodness_negative": float(negative),
-        f"{name}.pairs_right": float(np.count_nonzero(gradient.margins > 0)) / len(gradient.margins),
+        f"{name}.goodness_positive": float(positive.sum()) / positive.size,
+        f"{name}.goodness_negative": float(negative.sum()) / negative.size,
+        f"{name}.pairs_right": float(np.count_nonzero(positive[:, None] > negative)) / negative.size,
     }

@@ -35,22 +35,25 @@ class Network:
     dtype: np.dtype[np.floating]
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
-        """Return every array of every block under `block0.weights` and so on."""
-        return {
-            f"block{i}.{name}": array for i, block in enumerate(self.blocks) for name, array in block.arrays().items()
-        }
+        """Return the arrays of the label and of every block under `label.fields`, `block0.weights` and so on."""
+        return {f"{part}.{name}": array for part, _, owner in self._parts() for name, array in owner.arrays().items()}
 
     def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over arrays saved by `arrays`. Raises `InputError` when they belong to another network."""
-        for i, block in enumerate(self.blocks):
-            prefix = f"block{i}."
+        for part, title, owner in self._parts():
+            prefix = f"{part}."
             own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-            for name, array in block.arrays().items():
+            for name, array in owner.arrays().items():
                 saved = own.get(name)
                 if saved is None or saved.shape != array.shape:
                     found = "nothing" if saved is None else f"shape {saved.shape}"
-                    raise InputError(f"block {i + 1}: expected {name} of shape {array.shape}, found {found}")
-            block.restore(own)
+                    raise InputError(f"{title}: expected {name} of shape {array.shape}, found {found}")
+            owner.restore(own)
+
+    def _parts(self) -> list[tuple[str, str, LabelEmbedding | Block]]:
+        """Return what has arrays, with its name in saved arrays and its name for people."""
+        blocks = [(f"block{index}", f"block {index + 1}", block) for index, block in enumerate(self.blocks)]
+        return [("label", "label", self.label), *blocks]
 
 
 def build_network(
@@ -67,7 +70,7 @@ def build_network(
     Raises `MisfitError` when a block's vector does not fit its layer.
     """
     dtype = np.dtype(precision)
-    label = LabelEmbedding.from_settings(settings.label, n_classes)
+    label = LabelEmbedding.from_settings(settings.label, n_classes, n_features, named_generator(seed, "label"))
     width = label.label_width + n_features
     blocks: list[Block] = []
     for number, (block, layer) in enumerate(zip(settings.blocks, layers, strict=True), start=1):

@@ -93,7 +93,8 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo], *, start: P
         )
     except MisfitError as error:
         raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
-    rule = make_rule(experiment.training, network)
+    with errors_at(document, "training"):
+        rule = make_rule(experiment.training, network)
     features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
     features[data.train_index] = data.train_x
     features[data.test_index] = data.test_x
@@ -116,4 +117,4 @@ def _start_from(start: Path, loaded: LoadedExperiment, task: Task) -> None:
         arrays, description = read_bundle(start)
         if description["rule"] != loaded.experiment.training.rule:
             raise InputError(f"the model was trained by rule '{description['rule']}'")
-        task.rule.network.restore({name: array for name, array in arrays.items() if name.startswith("block")})
+        task.rule.network.restore(arrays)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from labctl.data.normalise import Normalisation
 from labctl.orchestrator.assembly import Task
 
-_OPTIMISER = "adam"
+_ONLY_TO_TRAIN = ("adam", "negatives")
 
 
 def describe_model(task: Task) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, object]]:
@@ -19,7 +19,7 @@ def describe_model(task: Task) -> tuple[Mapping[str, NDArray[Any]], Mapping[str,
     `block0.response_mean` and `response_gain`, encoders, and `normalisation.*`. The description says how they are
     put together, in the words of the experiment file.
     """
-    learnt = {name: array for name, array in task.rule.arrays().items() if not name.startswith(_OPTIMISER)}
+    learnt = {name: array for name, array in task.rule.arrays().items() if not name.startswith(_ONLY_TO_TRAIN)}
     scaling = {f"normalisation.{name}": array for name, array in task.data.normalisation.to_arrays().items()}
     experiment = task.experiment
     description = {

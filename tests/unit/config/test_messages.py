@@ -11,7 +11,7 @@ from labctl.config.errors import ConfigError
 from labctl.config.loading import experiment_from_text
 from labctl.config.schema import experiment_schema
 
-PHYLL_KEYS = "rule, schedule, epochs, batch, theta, inner_steps, optimizer, precision, init_from"
+PHYLL_KEYS = "rule, schedule, epochs, batch, theta, loss, negatives, hardness, inner_steps, optimizer, precision, init_from"
 NAME = 'a name of letters, digits, ".", "_" and "-" that starts with a letter or digit'
 PART = 'a name of letters, digits, "_" and "-" that starts with a letter or digit'
 SECONDS = "s, ms, us, µs, ns, min, h"
@@ -41,7 +41,7 @@ SECONDS = "s, ms, us, µs, ns, min, h"
         ("epochs", "epoch", '11:43: unknown key "epoch"; did you mean "epochs"?'),
         ("epochs: 60, ", "", '11:11: missing key "epochs"; expected a whole number of at least 1'),
         ("seed: 7", "seed: 7\nSeeds: 8", '6:1: unknown key "Seeds"; did you mean "seed"?'),
-        ("theta: 10", "sharpness: 10", f'11:55: unknown key "sharpness"; expected one of: {PHYLL_KEYS}'),
+        ("theta: 10", "wishbone: 10", f'11:55: unknown key "wishbone"; expected one of: {PHYLL_KEYS}'),
         (
             "test_fraction: 0.2",
             "path: x.csv",
@@ -143,7 +143,7 @@ SECONDS = "s, ms, us, µs, ns, min, h"
             "kind: one-hot",
             "kind: none",
             '8:17: label kind is "none", but rule phyll tells positive from negative passes by their label; '
-            "expected one-hot",
+            "expected one-hot or field",
         ),
         (
             "test_fraction: 0.2",

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from autograd import grad
 
-from labctl.learning.phyll import PairGradient
+from labctl.learning.gradient import GoodnessGradient
+from labctl.learning.loss import PairLoss
 
 
 def published_loss(weights, features, reference, theta):
@@ -26,7 +27,7 @@ def test_gradient_agrees_with_automatic_differentiation(seed, pairs, units, widt
     reference /= np.linalg.norm(reference)
     theta = generator.uniform(1, 20)
 
-    gradient = PairGradient(reference, theta)
+    gradient = GoodnessGradient(reference, PairLoss(theta), 2)
     closed_form = gradient(weights, features)
 
     expected = grad(published_loss)(weights, features, reference, theta)
@@ -38,7 +39,7 @@ def test_gradient_agrees_with_finite_differences():
     generator = np.random.default_rng(0)
     features, weights = generator.normal(size=(6, 4)), generator.normal(size=(3, 4))
     reference = np.array([1.0, -2.0, 2.0]) / 3
-    closed_form = PairGradient(reference, 4.0)(weights, features)
+    closed_form = GoodnessGradient(reference, PairLoss(4.0), 2)(weights, features)
     for index in np.ndindex(weights.shape):
         step = np.zeros_like(weights)
         step[index] = 1e-6
@@ -50,5 +51,5 @@ def test_gradient_agrees_with_finite_differences():
 def test_a_vector_of_zeros_and_a_huge_theta_give_finite_gradients():
     reference = np.ones(3, np.float32) / np.sqrt(3, dtype=np.float32)
     features = np.array([[0, 0], [1, 2], [3, 4], [0, 0]], np.float32)
-    gradient = PairGradient(reference, 1e4)(np.ones((3, 2), np.float32), features)
+    gradient = GoodnessGradient(reference, PairLoss(1e4), 2)(np.ones((3, 2), np.float32), features)
     assert np.isfinite(gradient).all()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from labctl.contract.layer import ResponseValues
-from labctl.learning.phyll import PairGradient
+from labctl.learning.gradient import GoodnessGradient
+from labctl.learning.loss import PairLoss
 from labctl.learning.requests import Measure, Requests
 from labctl.learning.rule import Batch, LearningRule
 from labctl.network.goodness import goodness
@@ -29,7 +30,9 @@ def step_gradient(learner: LearningRule, asked: Measure, respond: Respond, block
     features = learner.network.blocks[block].features(
         asked.inputs.reshape(asked.n_rows, -1), respond(asked).reshape(asked.n_rows, -1)
     )
-    return PairGradient(learner.network.blocks[block].reference, 5.0)(learner.network.blocks[block].weights, features)
+    return GoodnessGradient(learner.network.blocks[block].reference, PairLoss(5.0), 2)(
+        learner.network.blocks[block].weights, features
+    )
 
 
 @pytest.mark.parametrize("units", [(7,), (7, 3), (4, 4, 4)])
@@ -96,7 +99,7 @@ def test_inner_steps_descend_on_one_measurement(
         _, asked = carry_out(learner.step(batch, rng(), 0.0))
         assert len(asked) == 1
         block = learner.network.blocks[0]
-        gradient = PairGradient(block.reference, 5.0)
+        gradient = GoodnessGradient(block.reference, PairLoss(5.0), 2)
         flat = asked[0].inputs.reshape(80, -1)
         gradient(block.weights, block.features(flat, respond(asked[0]).reshape(80, -1)))
         losses.append(gradient.loss())

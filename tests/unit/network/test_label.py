@@ -8,7 +8,7 @@ from labctl.network.label import NO_LABEL, LabelEmbedding
 
 
 def embedding(kind: str, n_classes: int = 3, **settings: float) -> LabelEmbedding:
-    return LabelEmbedding.from_settings(Label.model_validate({"kind": kind, **settings}), n_classes)
+    return LabelEmbedding.from_settings(Label.model_validate({"kind": kind, **settings}), n_classes, 6, np.random.default_rng(1))
 
 
 def test_one_hot_label_then_padding_then_features() -> None:
@@ -35,3 +35,23 @@ def test_shape_and_precision_are_those_of_samples_and_candidates(kind: str, dtyp
     assert vectors.shape == (5, k, label.label_width + 6)
     assert vectors.dtype == dtype
     assert (vectors[:, :, label.label_width :] == features[:, None]).all()
+
+
+def test_a_field_is_added_to_the_features_and_is_the_same_for_every_sample() -> None:
+    label = embedding("field", n_classes=4, amplitude=0.5)
+    features = np.random.default_rng(0).random((2, 6))
+    added = label.embed(features, np.array([[0, 3], [3, 0]])) - features[:, None]
+    assert label.label_width == 0
+    assert label.candidates.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(added[0, 0], added[1, 1])
+    np.testing.assert_allclose(added[0, 1], added[1, 0])
+    assert not np.allclose(added[0, 0], added[0, 1])
+
+
+def test_fields_have_the_stated_rms_and_survive_saving() -> None:
+    settings = Label(kind="field", amplitude=0.5)
+    label = LabelEmbedding.from_settings(settings, 10, 1000, np.random.default_rng(1))
+    other = LabelEmbedding.from_settings(settings, 10, 1000, np.random.default_rng(2))
+    assert np.sqrt((label.fields**2).mean()) == pytest.approx(0.5, rel=0.02)
+    other.restore(label.arrays())
+    assert np.array_equal(other.fields, label.fields)
