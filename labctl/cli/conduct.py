@@ -94,7 +94,7 @@ def _progress(folder: Path, loaded: LoadedExperiment, task: Task) -> Progress:
     plan = plan_run(loaded.experiment.training.schedule, task.rule, task.infos, len(data.train_y), len(data.test_y))
     with LogReader(folder / LOG_NAME) as reader:
         recorded = sum(reader.count_by_purpose().values())
-    return Progress(plan, task.rule.epochs, recorded)
+    return Progress(plan, task.epochs, recorded)
 
 
 @contextmanager

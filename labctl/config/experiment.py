@@ -12,7 +12,7 @@ from labctl.contract.units import Seconds
 
 EXPERIMENT_SCHEMA = "labctl/experiment/1"
 
-Schedule = Literal["joint", "cached"]
+Schedule = Literal["joint", "cached", "greedy"]
 Precision = Literal["float32", "float64"]
 Baseline = Literal["linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled"]
 BASELINES: tuple[Baseline, ...] = ("linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled")
@@ -218,7 +218,9 @@ class PhyllTraining(Settings):
 
     rule: Literal["phyll"]
     schedule: Schedule = Field(
-        default="cached", description="cached: measure what no weight changes only once; joint: never"
+        default="cached",
+        description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
+        "block after block, each cached",
     )
     epochs: int = Field(ge=1, description="passes over the training data")
     batch: int = Field(default=100, ge=1, description="samples per update")
@@ -245,7 +247,7 @@ class ReadoutTraining(Settings):
     """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
 
     rule: Literal["readout"]
-    schedule: Schedule = Field(
+    schedule: Literal["joint", "cached"] = Field(
         default="cached", description="cached: measure what no weight changes only once; joint: never"
     )
     ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")

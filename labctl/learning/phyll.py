@@ -38,37 +38,45 @@ class Phyll:
         self.rows_per_sample = 1 + self._negatives.count
         self._adam = [Adam(settings.optimizer, block.weights) for block in network.blocks]
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Requests[None]:
+    def prepare(self, batch: Batch, generator: np.random.Generator, blocks: range) -> Requests[None]:
         """Fit encoders and standardisation block by block, on samples that carry uniformly drawn labels."""
         labels = generator.integers(self.network.label.n_classes, size=(len(batch.labels), 1))
         inputs = self.network.label.embed(batch.features, labels)
-        for index, block in enumerate(self.network.blocks):
+        for index, block in enumerate(self.network.blocks[: blocks.stop]):
             flat = inputs[:, 0]
-            block.encoder.fit(flat)
+            if index in blocks:
+                block.encoder.fit(flat)
             responses = yield Measure(index, inputs, batch.samples, labels, "statistics")
-            if block.standardise:
+            if index in blocks and block.standardise:
                 block.standardiser = block.standardiser.fitted(responses[:, 0], self.network.dtype)
             inputs = block.outputs(block.features(flat, responses[:, 0]))[:, None]
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure a positive and the negative passes per sample and block; update each block from its own."""
         wrong = self._negatives.draw(batch.labels, batch.samples, generator)
         labels = np.concatenate([batch.labels[:, None], wrong], axis=1)
         inputs = self.network.label.embed(batch.features, labels)
         metrics: dict[str, float] = {}
         total = np.zeros(labels.shape, self.network.dtype)
-        for index, block in enumerate(self.network.blocks):
+        for index, block in enumerate(self.network.blocks[: blocks.stop]):
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
             features = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
-            gradient = GoodnessGradient(block.reference, self._loss, self.rows_per_sample)
-            self._adam[index].set_progress(progress)
-            for _ in range(self._settings.inner_steps):
-                self._adam[index].update(block.weights, gradient(block.weights, features))
-            metrics |= _block_metrics(gradient, index)
-            total = total + gradient.goodness
+            if index in blocks:
+                gradient = self._train(index, features, progress)
+                metrics |= _block_metrics(gradient, index)
+                total = total + gradient.goodness
             inputs = block.outputs(features).reshape(*labels.shape, -1)
         self._negatives.remember(batch.samples, labels, total)
         return metrics
+
+    def _train(self, index: int, features: Vectors, progress: float) -> GoodnessGradient:
+        """Take `inner_steps` steps on one batch's features and return the gradient with what it saw last."""
+        block, adam = self.network.blocks[index], self._adam[index]
+        gradient = GoodnessGradient(block.reference, self._loss, self.rows_per_sample)
+        adam.set_progress(progress)
+        for _ in range(self._settings.inner_steps):
+            adam.update(block.weights, gradient(block.weights, features))
+        return gradient
 
     def finish(self) -> None:
         """Nothing remains to be done: every step has already updated the weights."""

@@ -4,6 +4,8 @@ Blocks after the first are driven by the untrained random weights of the block b
 of every block. What PhyLL must beat.
 """
 
+# ruff: noqa: ARG002 - all rules share their methods' arguments; this one draws nothing and trains no block
+
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,7 +33,7 @@ class Readout:
         self._moments: NDArray[np.floating] = np.zeros((width, network.label.n_classes))
         self._readout: NDArray[np.floating] = np.zeros((width, network.label.n_classes))
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Requests[None]:  # noqa: ARG002 - no label to draw
+    def prepare(self, batch: Batch, generator: np.random.Generator, blocks: range) -> Requests[None]:
         """Fit encoders and standardisation block by block."""
         labels = self._no_labels(len(batch.samples))
         inputs = self.network.label.embed(batch.features, labels)
@@ -42,7 +44,13 @@ class Readout:
                 block.standardiser = block.standardiser.fitted(responses[:, 0], self.network.dtype)
             inputs = block.outputs(block.features(inputs[:, 0], responses[:, 0]))[:, None]
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:  # noqa: ARG002
+    def step(
+        self,
+        batch: Batch,
+        generator: np.random.Generator,
+        progress: float,
+        blocks: range,
+    ) -> Requests[Metrics]:
         """Measure one pass per sample and block and add the batch to the normal equations."""
         features = yield from self._features(batch.features, batch.samples, "train")
         targets = np.eye(self.network.label.n_classes)[batch.labels]

@@ -28,16 +28,20 @@ class LearningRule(Protocol):
 
     network: Network
     epochs: int
+    """Epochs each block is trained for."""
     batch: int
     rows_per_sample: int
     """Rows that one training step asks for per sample and block."""
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Requests[None]:
-        """Fit encoders and standardisation on training samples before the first step."""
+    def prepare(self, batch: Batch, generator: np.random.Generator, blocks: range) -> Requests[None]:
+        """Fit encoders and standardisation of `blocks` on training samples, before the first step that trains them."""
         ...
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
-        """Learn from one batch, `progress` (0 to 1) through training, and return figures worth watching."""
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
+        """Train `blocks` on one batch, `progress` (0 to 1) through their training; return figures worth watching.
+
+        Blocks before them are fixed, blocks behind them not yet in use.
+        """
         ...
 
     def finish(self) -> None:

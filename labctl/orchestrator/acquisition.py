@@ -152,6 +152,7 @@ class Acquisition:
     def _rows(self, request: Measure) -> Rows:
         groups, k = request.labels.shape
         order = counterbalanced_order(groups, k, self._generator)
+        group: NDArray[np.int64] = order // k
         first_id = self.next_id
         self.next_id += len(order)
         encoded = self._network.blocks[request.block].encoder.encode(request.inputs.reshape(len(order), -1))
@@ -160,7 +161,7 @@ class Acquisition:
             request,
             first_id,
             order,
-            samples=request.samples.take(order // k),
+            samples=request.samples.take(group),
             labels=request.labels.take(order),
             drives=encoded.drives.take(order, axis=0),
         )
@@ -216,7 +217,7 @@ class Acquisition:
             _check_chunk(layer.info, chunk, ids[expected])
             received += len(chunk.ids)
             (good,) = (chunk.status == _OK).nonzero()
-            kept = where.take(good)
+            kept: NDArray[np.int64] = where.take(good)
             values[kept] = chunk.values.take(good, axis=0)
             done[kept] = True
             self._keep(layer, rows, where, repeat, chunk)

@@ -35,11 +35,24 @@ class Task:
     rule: LearningRule
     infos: tuple[LayerInfo, ...]
 
+    @property
+    def stages(self) -> tuple[range, ...]:
+        """The blocks that are trained together, stage after stage."""
+        n_blocks = len(self.infos)
+        if self.experiment.training.schedule == "greedy":
+            return tuple(range(block, block + 1) for block in range(n_blocks))
+        return (range(n_blocks),)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return self.rule.epochs * len(self.stages)
+
     def schedule(self, acquisition: Acquisition) -> Schedule:
         """Return the schedule the experiment asks for."""
-        if self.experiment.training.schedule == "cached":
-            return Cached(acquisition, self.rule.network, self.features)
-        return Joint(acquisition)
+        if self.experiment.training.schedule == "joint":
+            return Joint(acquisition)
+        return Cached(acquisition, self.rule.network, self.features)
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ class Predictions:
 def load_trained(task: Task, reader: LogReader) -> None:
     """Put the run's final weights into `task`. Raises `RecordError` when training is not finished."""
     checkpoint = reader.latest_checkpoint()
-    if checkpoint is None or checkpoint.epoch < task.rule.epochs:
+    if checkpoint is None or checkpoint.epoch < task.epochs:
         done = checkpoint.epoch if checkpoint else 0
         run = reader.path.parent
         raise RecordError(
-            f"{run.name} has trained {done} of {task.rule.epochs} epochs; finish it with `labctl resume {run}`"
+            f"{run.name} has trained {done} of {task.epochs} epochs; finish it with `labctl resume {run}`"
         )
     task.rule.restore(checkpoint.arrays)
 

@@ -9,7 +9,7 @@ from labctl.contract.layer import LayerInfo
 from labctl.learning.rule import LearningRule
 from labctl.orchestrator.training import STATISTICS_SAMPLES
 
-SCHEDULES = ("joint", "cached")
+SCHEDULES = ("joint", "cached", "greedy")
 BYTES_PER_ROW = 60
 """SQLite's own bytes around the drive and response of a row, measured."""
 
@@ -43,12 +43,13 @@ def plan_run(
     candidates = len(rule.network.label.candidates)
     measured_per_block = min(n_train, STATISTICS_SAMPLES) + rule.epochs * n_train * rule.rows_per_sample
     training = [measured_per_block] * len(infos)
-    if schedule == "cached":
-        training[0] = n_train * candidates
+    for block in {"joint": range(0), "cached": range(1), "greedy": range(len(infos))}[schedule]:
+        training[block] = n_train * candidates
     test = n_test * candidates
     seconds = sum((n + test) * info.nominal_pass_s for n, info in zip(training, infos, strict=True))
     rows = sum((n + test) * _row_bytes(info) for n, info in zip(training, infos, strict=True))
-    checkpoints = -(-rule.epochs // checkpoint_every) * sum(array.nbytes for array in rule.arrays().values())
+    epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
+    checkpoints = -(-epochs // checkpoint_every) * sum(array.nbytes for array in rule.arrays().values())
     return Plan(schedule, sum(training), test * len(infos), seconds, rows + checkpoints)
 
 

@@ -35,12 +35,12 @@ def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) ->
     experiment = loaded.experiment
     files = {"experiment.yaml": loaded.document.text}
     files |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
+    meta = _describe(loaded, bench, task)
     folder = create_run_folder(root, experiment.name, datetime.now().astimezone(), files)
     try:
         start = starting_model(loaded)
         if start is not None:
             copy_bundle(start, folder / START_NAME)
-        meta = _describe(loaded, bench, task)
         return folder, PassLog.create(folder / LOG_NAME, meta, commit_every_s=experiment.record.commit_every)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

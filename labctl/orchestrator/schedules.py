@@ -1,7 +1,8 @@
 """Schedules: how the requests of a learning rule become acquisitions.
 
 `joint` measures every request, as published. `cached` uses that no weight lies before the first block: its response
-to a (sample, label) pair never changes while the layer's state does not, so each pair is measured once.
+to a (sample, label) pair never changes while the layer's state does not, so each pair is measured once. `greedy` trains
+block after block, so that the same holds for each block in its turn.
 """
 
 from typing import Protocol
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.layer import ResponseValues
-from labctl.learning.requests import Measure, Requests, ResultT
+from labctl.learning.requests import Measure, Purpose, Requests, ResultT
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 from labctl.orchestrator.acquisition import Acquisition
@@ -22,6 +23,10 @@ class Schedule(Protocol):
     @property
     def remembers_training(self) -> bool:
         """Whether scoring training samples again costs no pass."""
+        ...
+
+    def begin_stage(self, blocks: range) -> None:
+        """Be told which blocks are trained from now on, those before them being fixed."""
         ...
 
     def answer(self, request: Measure) -> ResponseValues:
@@ -37,64 +42,85 @@ class Joint:
     def __init__(self, acquisition: Acquisition) -> None:
         self._acquisition = acquisition
 
+    def begin_stage(self, blocks: range) -> None:
+        """Nothing is remembered, whatever is trained."""
+
     def answer(self, request: Measure) -> ResponseValues:
         """Measure."""
         return self._acquisition.acquire(request)
 
 
 class Cached:
-    """First-block training responses are measured once per (sample, label) and kept.
+    """Training responses of the first block that is trained, and of those before, are measured once and kept.
 
     A sample's candidate labels are all measured when it is first asked for, next to one another: were each pair
     measured when the rule happens to draw it, positives would be early and negatives late, and drift would tell
-    them apart. Requests for anything else (later blocks, test samples) are measured when asked for.
+    them apart. Anything else (blocks behind one that is trained, test samples) is measured when it is asked for.
     """
 
     def __init__(self, acquisition: Acquisition, network: Network, features: Vectors) -> None:
         """`features` (n_samples, d) are those of the whole data set, by sample index."""
         self._acquisition = acquisition
-        self._label = network.label
-        self._blocks = len(network.blocks)
+        self._network = network
         self._features = features
-        self._kept = np.zeros(len(features), np.bool_)
-        self._responses: ResponseValues | None = None
+        self._kept = np.zeros((len(network.blocks), len(features)), np.bool_)
+        self._responses: dict[int, ResponseValues] = {}
+        self._last_cached = 0
 
     @property
     def remembers_training(self) -> bool:
-        """Whether there is no second block, whose drives change with the weights."""
-        return self._blocks == 1
+        """Whether there is no further block, whose drives change with the weights."""
+        return self._last_cached == len(self._network.blocks) - 1
+
+    def begin_stage(self, blocks: range) -> None:
+        """Keep responses up to the first of `blocks` from now on."""
+        self._last_cached = blocks.start
 
     def answer(self, request: Measure) -> ResponseValues:
         """Answer from memory, measuring first what is not there."""
-        if request.block != 0 or request.purpose not in ("train", "statistics"):
+        if request.block > self._last_cached or request.purpose not in ("train", "statistics"):
             return self._acquisition.acquire(request)
-        missing = np.unique(request.samples[~self._kept[request.samples]])
-        if len(missing):
-            self._measure(missing, request)
-        assert self._responses is not None
-        return self._responses[request.samples[:, None], self._column(request.labels)]
+        self._complete(request.block, request.samples, request.purpose)
+        return self._responses[request.block][request.samples[:, None], self._column(request.labels)]
 
-    def keep(self, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues) -> None:
-        """Take over rows measured earlier: `samples` (n,), `labels` (n,), `responses` (n, n_outputs)."""
-        self._room(responses)[samples, self._column(labels)] = responses
+    def keep(
+        self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues
+    ) -> None:
+        """Take over rows of a block measured earlier: `samples` (n,), `labels` (n,), `responses` (n, n_outputs)."""
+        self._room(block, responses)[samples, self._column(labels)] = responses
         complete, counts = np.unique(samples, return_counts=True)
-        self._kept[complete[counts == len(self._label.candidates)]] = True
+        self._kept[block, complete[counts == len(self._network.label.candidates)]] = True
 
-    def _measure(self, samples: NDArray[np.int64], request: Measure) -> None:
-        labels = np.repeat(self._label.candidates[None, :], len(samples), axis=0)
-        inputs = self._label.embed(self._features[samples], labels)
-        responses = self._acquisition.acquire(Measure(0, inputs, samples, labels, request.purpose))
-        self._room(responses[0])[samples] = responses
-        self._kept[samples] = True
+    def _complete(self, block: int, samples: NDArray[np.int64], purpose: Purpose) -> None:
+        """Measure those of `samples` whose responses of `block` are not kept, under every candidate label."""
+        missing = np.unique(samples[~self._kept[block, samples]])
+        if not len(missing):
+            return
+        labels = np.repeat(self._network.label.candidates[None, :], len(missing), axis=0)
+        inputs = self._inputs(block, missing, labels, purpose)
+        responses = self._acquisition.acquire(Measure(block, inputs, missing, labels, purpose))
+        self._room(block, responses[0])[missing] = responses
+        self._kept[block, missing] = True
 
-    def _room(self, responses: ResponseValues) -> ResponseValues:
-        if self._responses is None:
-            shape = (len(self._features), len(self._label.candidates), responses.shape[-1])
-            self._responses = np.zeros(shape, dtype=responses.dtype)
-        return self._responses
+    def _inputs(self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], purpose: Purpose) -> Vectors:
+        """Return what enters `block` (n, k, width) for `samples` (n,) under `labels` (n, k)."""
+        if block == 0:
+            return self._network.label.embed(self._features[samples], labels)
+        before = self._inputs(block - 1, samples, labels, purpose)
+        self._complete(block - 1, samples, purpose)
+        responses = self._responses[block - 1][samples]
+        earlier = self._network.blocks[block - 1]
+        features = earlier.features(before.reshape(labels.size, -1), responses.reshape(labels.size, -1))
+        return earlier.outputs(features).reshape(*labels.shape, -1)
+
+    def _room(self, block: int, responses: ResponseValues) -> ResponseValues:
+        if block not in self._responses:
+            shape = (len(self._features), len(self._network.label.candidates), responses.shape[-1])
+            self._responses[block] = np.zeros(shape, dtype=responses.dtype)
+        return self._responses[block]
 
     def _column(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.searchsorted(self._label.candidates, labels)
+        return np.searchsorted(self._network.label.candidates, labels)
 
 
 def carry_out(requests: Requests[ResultT], schedule: Schedule) -> ResultT:

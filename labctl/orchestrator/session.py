@@ -109,6 +109,7 @@ def make_training(
         labels=task.data.train_y,
         samples=task.data.train_index,
         seed=task.experiment.seed,
+        stages=task.stages,
         record=record,
         checkpoint_every=task.experiment.record.checkpoint_every,
         observer=observer,
@@ -119,9 +120,12 @@ def restore(task: Task, schedule: Schedule, checkpoint: Checkpoint, reader: LogR
     """Put rule and schedule into the state they were in at `checkpoint`."""
     task.rule.restore(checkpoint.arrays)
     if isinstance(schedule, Cached):
-        rows = reader.rows(0, checkpoint.next_id - 1, block=0)
-        kept = np.isin(rows.purposes, ("train", "statistics"))
-        schedule.keep(rows.samples[kept], rows.labels[kept], rows.values[kept])
+        stage = min(checkpoint.epoch // task.rule.epochs, len(task.stages) - 1)
+        for block in range(task.stages[stage].start + 1):
+            rows = reader.rows(0, checkpoint.next_id - 1, block=block)
+            kept = np.isin(rows.purposes, ("train", "statistics"))
+            if kept.any():
+                schedule.keep(block, rows.samples[kept], rows.labels[kept], rows.values[kept])
 
 
 def test(task: Task, acquisition: Acquisition, purpose: Purpose) -> Evaluation:
@@ -155,8 +159,10 @@ def made_safe_ending(bench: Bench, log: PassLog) -> Generator[None]:
         with made_safe(bench.rigs.values()):
             yield
     except Stopped:
+        _log.info("stopped as asked")
         log.append_event("stopped", {"reason": "asked to stop"})
         raise
     except LabctlError as error:
+        _log.error("failed: %s", error)
         log.append_event("failed", {"reason": str(error)})
         raise

@@ -1,6 +1,6 @@
 """The training loop: epochs and batches, every draw named by seed and epoch so that it can be repeated exactly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -42,7 +42,11 @@ class Observer(Protocol):
 
 
 class Training:
-    """Trains `rule` on `features` (n, d), `labels` (n,) and their data-set indices `samples` (n,)."""
+    """Trains `rule` on `features` (n, d), `labels` (n,) and their data-set indices `samples` (n,).
+
+    Each of `stages` names blocks that are trained together, for as many epochs as the rule says; epochs are counted on
+    from stage to stage.
+    """
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class Training:
         labels: NDArray[np.int64],
         samples: NDArray[np.int64],
         seed: int,
+        stages: Sequence[range],
         record: TrainingRecord | None = None,
         checkpoint_every: int = 1,
         observer: Observer | None = None,
@@ -63,32 +68,36 @@ class Training:
         self._acquisition = acquisition
         self._batch = Batch(features, labels, samples)
         self._seed = seed
+        self._stages = stages
         self._record = record
         self._checkpoint_every = checkpoint_every
         self._observer = observer
 
     def run(self, first_epoch: int = 0, until_epoch: int | None = None) -> None:
         """Train from `first_epoch` (counted from 0; its state restored by the caller) to `until_epoch` or the end."""
-        if first_epoch == 0:
-            self._prepare()
+        epochs = self._rule.epochs * len(self._stages)
         self._acquisition.step = first_epoch * self._steps_per_epoch
-        for epoch in range(first_epoch, self._rule.epochs if until_epoch is None else until_epoch):
-            metrics = self._epoch(epoch)
-            last = epoch + 1 == self._rule.epochs
+        for epoch in range(first_epoch, epochs if until_epoch is None else until_epoch):
+            stage, epoch_of_stage = divmod(epoch, self._rule.epochs)
+            self._schedule.begin_stage(self._stages[stage])
+            if epoch_of_stage == 0:
+                self._prepare(stage)
+            metrics = self._epoch(epoch, self._stages[stage])
+            last = epoch + 1 == epochs
             if last:
                 self._rule.finish()
             self._report(epoch + 1, metrics)
             if last or (epoch + 1) % self._checkpoint_every == 0:
                 self._checkpoint(epoch + 1)
 
-    def _prepare(self) -> None:
-        generator = named_generator(self._seed, "statistics")
-        self._acquisition.begin(named_generator(self._seed, "order", "statistics"))
+    def _prepare(self, stage: int) -> None:
+        generator = named_generator(self._seed, "statistics", stage)
+        self._acquisition.begin(named_generator(self._seed, "order", "statistics", stage))
         n = len(self._batch.samples)
         chosen = np.sort(generator.permutation(n)[:STATISTICS_SAMPLES])
-        carry_out(self._rule.prepare(self._part(chosen), generator), self._schedule)
+        carry_out(self._rule.prepare(self._part(chosen), generator, self._stages[stage]), self._schedule)
 
-    def _epoch(self, epoch: int) -> Metrics:
+    def _epoch(self, epoch: int, blocks: range) -> Metrics:
         generator = named_generator(self._seed, "epoch", epoch)
         self._acquisition.begin(named_generator(self._seed, "order", epoch))
         order = generator.permutation(len(self._batch.samples))
@@ -97,8 +106,8 @@ class Training:
         for start in starts:
             self._acquisition.heed_stop()
             batch = self._part(order[start : start + self._rule.batch])
-            progress = (epoch + start / len(order)) / self._rule.epochs
-            metrics = carry_out(self._rule.step(batch, generator, progress), self._schedule)
+            progress = (epoch % self._rule.epochs + start / len(order)) / self._rule.epochs
+            metrics = carry_out(self._rule.step(batch, generator, progress, blocks), self._schedule)
             if self._record is not None:
                 self._record.append_step(self._acquisition.step, epoch, metrics)
             self._acquisition.step += 1

@@ -49,7 +49,7 @@ def verify(task: Task, reader: LogReader) -> Verification:
         identical=all(_same_bits(arrays[name], saved) for name, saved in checkpoint.arrays.items()),
         largest_difference=max(_difference(arrays[name], saved) for name, saved in checkpoint.arrays.items()),
         epochs=checkpoint.epoch,
-        of_epochs=task.rule.epochs,
+        of_epochs=task.epochs,
         test_identical=test_identical,
     )
 

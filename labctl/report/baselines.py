@@ -52,7 +52,7 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
 
     The rule is trained anew with the run's settings and seed for each baseline that needs it, never from the weights
     of an earlier model, which need not fit. The models of the physics are fitted to the run's recorded training passes.
-    `shuffled` needs every (sample, label) to be recorded, which only the schedule `cached` does.
+    `shuffled` needs every (sample, label) to be recorded, which the schedule `joint` does not do.
     """
     makers: dict[str, Callable[[LoadedExperiment, Task, LogReader], NDArray[np.bool_]]] = {
         "linear": lambda _loaded, task, _reader: _linear(task.data),
@@ -64,7 +64,7 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
     wanted = [
         name
         for name in loaded.experiment.report.baselines
-        if name != "shuffled" or loaded.experiment.training.schedule == "cached"
+        if name != "shuffled" or loaded.experiment.training.schedule != "joint"
     ]
     anew = _from_the_seed(loaded)
     return [Baseline(name, makers[name](anew, task, reader)) for name in wanted]
@@ -74,6 +74,9 @@ class Modelled:
     """A schedule that answers from models of the physics, one per block, instead of hardware."""
 
     remembers_training = True
+
+    def begin_stage(self, blocks: range) -> None:
+        """Nothing depends on what is trained."""
 
     def __init__(self, network: Network, models: Sequence[PhysicsModel]) -> None:
         self._network = network
@@ -90,6 +93,9 @@ class Shuffled:
     """A schedule that answers for each sample with what was recorded for another, under the same label."""
 
     remembers_training = True
+
+    def begin_stage(self, blocks: range) -> None:
+        """Nothing depends on what is trained."""
 
     def __init__(self, responses: Mapping[tuple[int, int], ResponseValues], partner: Mapping[int, int]) -> None:
         self._responses = responses

@@ -25,6 +25,10 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def every_block(learner: LearningRule) -> range:
+    return range(len(learner.network.blocks))
+
+
 def step_gradient(learner: LearningRule, asked: Measure, respond: Respond, block: int = 0) -> np.ndarray:
     """Return the gradient that the pairs of `asked` give for the block's weights as they are now."""
     features = learner.network.blocks[block].features(
@@ -40,8 +44,8 @@ def test_a_step_asks_for_exactly_two_rows_per_sample_and_block(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, units: tuple[int, ...]
 ) -> None:
     learner, batch = make_learner(units), make_batch(20, first=100)
-    carry_out(learner.prepare(batch, rng()))
-    _, asked = carry_out(learner.step(batch, rng(), 0.0))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
+    _, asked = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     assert [request.block for request in asked] == list(range(len(units)))
     for request in asked:
         assert request.purpose == "train"
@@ -55,8 +59,8 @@ def test_negatives_are_never_the_label_and_uniform_over_the_others(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut
 ) -> None:
     learner, batch = make_learner(), make_batch(20_000)
-    carry_out(learner.prepare(make_batch(20), rng()))
-    _, (asked,) = carry_out(learner.step(batch, rng(), 0.0))
+    carry_out(learner.prepare(make_batch(20), rng(), every_block(learner)))
+    _, (asked,) = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     offset = (asked.labels[:, 1] - asked.labels[:, 0]) % N_CLASSES
     counts = np.bincount(offset, minlength=N_CLASSES)
     expected = len(batch.labels) / (N_CLASSES - 1)
@@ -68,8 +72,8 @@ def test_the_two_rows_of_a_sample_differ_in_their_label_alone(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut
 ) -> None:
     learner, batch = make_learner(), make_batch(10)
-    carry_out(learner.prepare(batch, rng()))
-    _, (asked,) = carry_out(learner.step(batch, rng(), 0.0))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
+    _, (asked,) = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     assert asked.inputs[:, :, :N_CLASSES].argmax(axis=2).tolist() == asked.labels.tolist()
     assert np.array_equal(asked.inputs[:, 0, N_CLASSES:], batch.features)
     assert np.array_equal(asked.inputs[:, 1, N_CLASSES:], batch.features)
@@ -79,10 +83,10 @@ def test_the_second_block_is_sent_what_the_updated_first_block_puts_out(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, respond: Respond
 ) -> None:
     learner, batch = make_learner((7, 3)), make_batch(10)
-    carry_out(learner.prepare(batch, rng()))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
     first = learner.network.blocks[0]
     before = first.weights.copy()
-    _, (to_first, to_second) = carry_out(learner.step(batch, rng(), 0.0))
+    _, (to_first, to_second) = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     features = first.features(to_first.inputs.reshape(20, -1), respond(to_first).reshape(20, -1))
     assert np.array_equal(to_second.inputs.reshape(20, -1), features @ first.weights.T)
     assert not np.allclose(to_second.inputs.reshape(20, -1), features @ before.T)
@@ -95,8 +99,8 @@ def test_inner_steps_descend_on_one_measurement(
     losses: list[float] = []
     for learner in (one, many):
         batch = make_batch(40)
-        carry_out(learner.prepare(batch, rng()))
-        _, asked = carry_out(learner.step(batch, rng(), 0.0))
+        carry_out(learner.prepare(batch, rng(), every_block(learner)))
+        _, asked = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
         assert len(asked) == 1
         block = learner.network.blocks[0]
         gradient = GoodnessGradient(block.reference, PairLoss(5.0), 2)
@@ -110,11 +114,11 @@ def test_the_first_update_of_adam_moves_every_weight_by_the_learning_rate_agains
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, respond: Respond
 ) -> None:
     learner, batch = make_learner(inner_steps=1, precision="float64"), make_batch(30, dtype="float64")
-    carry_out(learner.prepare(batch, rng()))
-    _, (asked,) = carry_out(learner.step(batch, rng(5), 0.0))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
+    _, (asked,) = carry_out(learner.step(batch, rng(5), 0.0, every_block(learner)))
     after = learner.network.blocks[0].weights.copy()
     again = make_learner(inner_steps=1, precision="float64")
-    carry_out(again.prepare(batch, rng()))
+    carry_out(again.prepare(batch, rng(), every_block(again)))
     moved = after - again.network.blocks[0].weights
     np.testing.assert_allclose(moved, -5e-4 * np.sign(step_gradient(again, asked, respond)), rtol=1e-3)
 
@@ -123,10 +127,10 @@ def test_figures_of_a_step_are_those_of_its_pairs(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, respond: Respond
 ) -> None:
     learner, batch = make_learner((7,), inner_steps=1), make_batch(30)
-    carry_out(learner.prepare(batch, rng()))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
     block = learner.network.blocks[0]
     before = block.weights.copy()
-    metrics, (asked,) = carry_out(learner.step(batch, rng(), 0.0))
+    metrics, (asked,) = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     features = block.features(asked.inputs.reshape(60, -1), respond(asked).reshape(60, -1))
     pairs = goodness(features @ before.T, block.reference).reshape(30, 2)
     margins = pairs[:, 0] - pairs[:, 1]
@@ -140,7 +144,7 @@ def test_preparation_fits_block_by_block_on_training_inputs_with_any_label(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, respond: Respond
 ) -> None:
     learner, batch = make_learner((7, 3)), make_batch(300)
-    _, asked = carry_out(learner.prepare(batch, rng(1)))
+    _, asked = carry_out(learner.prepare(batch, rng(1), every_block(learner)))
     assert [request.purpose for request in asked] == ["statistics", "statistics"]
     assert all(request.labels.shape == (300, 1) for request in asked)
     assert not np.array_equal(asked[0].labels[:, 0], batch.labels)
@@ -155,7 +159,7 @@ def test_scores_sweep_every_label_and_add_the_goodness_of_all_blocks(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, respond: Respond
 ) -> None:
     learner, batch = make_learner((7, 3)), make_batch(12)
-    carry_out(learner.prepare(batch, rng()))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
     scores, asked = carry_out(learner.scores(batch.features, batch.samples, "test"))
     total = np.zeros((12, N_CLASSES))
     for request, block in zip(asked, learner.network.blocks, strict=True):
@@ -182,13 +186,13 @@ def test_a_rule_restored_midway_goes_on_as_if_never_interrupted(
 ) -> None:
     whole, resumed = (make_learner(units, precision=precision) for _ in range(2))
     batches = [make_batch(15, first=15 * i, seed=i, dtype=precision) for i in range(6)]
-    carry_out(whole.prepare(batches[0], rng()))
+    carry_out(whole.prepare(batches[0], rng(), every_block(whole)))
     for i, batch in enumerate(batches):
         if i == 3:
             resumed.restore({name: array.copy() for name, array in whole.arrays().items()})
-        carry_out(whole.step(batch, rng(i), i / 6))
+        carry_out(whole.step(batch, rng(i), i / 6, every_block(whole)))
         if i >= 3:
-            carry_out(resumed.step(batch, rng(i), i / 6))
+            carry_out(resumed.step(batch, rng(i), i / 6, every_block(resumed)))
     assert whole.arrays().keys() == resumed.arrays().keys()
     for name, array in whole.arrays().items():
         assert array.dtype == resumed.arrays()[name].dtype, name
@@ -199,8 +203,8 @@ def test_training_tells_labels_apart(make_learner: MakeLearner, make_batch: Make
     learner = make_learner((30,), inner_steps=10, theta=10.0, optimizer={"lr": 5e-3})
     batch = make_batch(150)
     easy = Batch(np.eye(4, dtype=np.float32)[batch.labels % 4] + batch.features / 10, batch.labels % 4, batch.samples)
-    carry_out(learner.prepare(easy, rng()))
+    carry_out(learner.prepare(easy, rng(), every_block(learner)))
     for i in range(30):
-        carry_out(learner.step(easy, rng(i), 0.0))
+        carry_out(learner.step(easy, rng(i), 0.0, every_block(learner)))
     scores, _ = carry_out(learner.scores(easy.features, easy.samples, "test"))
     assert (scores.argmax(axis=1) == easy.labels).mean() > 0.95

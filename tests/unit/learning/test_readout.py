@@ -22,6 +22,10 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+def every_block(learner: LearningRule) -> range:
+    return range(len(learner.network.blocks))
+
+
 def parts(batch: Batch, size: int) -> list[Batch]:
     cuts = [slice(start, start + size) for start in range(0, len(batch.labels), size)]
     return [Batch(batch.features[cut], batch.labels[cut], batch.samples[cut]) for cut in cuts]
@@ -41,8 +45,8 @@ def test_one_row_per_sample_and_block_and_no_label_in_it(
     make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut, units: tuple[int, ...]
 ) -> None:
     learner, batch = make_learner(units, rule="readout"), make_batch(20, first=50)
-    _, prepared = carry_out(learner.prepare(batch, rng()))
-    _, stepped = carry_out(learner.step(batch, rng(), 0.0))
+    _, prepared = carry_out(learner.prepare(batch, rng(), every_block(learner)))
+    _, stepped = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     learner.finish()
     scores, scored = carry_out(learner.scores(batch.features, batch.samples, "test"))
     assert scores.shape == (20, N_CLASSES)
@@ -68,10 +72,10 @@ def test_scores_are_those_of_ridge_regression_on_all_blocks_features(
     from sklearn.linear_model import Ridge
 
     learner, batch, unseen = make_learner(units, rule="readout", ridge=ridge), make_batch(90), make_batch(30, seed=9)
-    carry_out(learner.prepare(batch, rng()))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
     seen: list[np.ndarray] = []
     for part in parts(batch, 40):
-        _, asked = carry_out(learner.step(part, rng(), 0.0))
+        _, asked = carry_out(learner.step(part, rng(), 0.0, every_block(learner)))
         seen.append(measured_features(learner, asked, respond))
     learner.finish()
     scores, asked = carry_out(learner.scores(unseen.features, unseen.samples, "test"))
@@ -86,8 +90,8 @@ def test_it_learns_what_the_features_say(make_learner: MakeLearner, make_batch: 
     learner, drawn = make_learner(rule="readout"), make_batch(200)
     labels = drawn.labels % 4
     batch = Batch(np.eye(4, dtype=np.float32)[labels] + drawn.features / 10, labels, drawn.samples)
-    carry_out(learner.prepare(batch, rng()))
-    carry_out(learner.step(batch, rng(), 0.0))
+    carry_out(learner.prepare(batch, rng(), every_block(learner)))
+    carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
     learner.finish()
     scores, _ = carry_out(learner.scores(batch.features, batch.samples, "test"))
     assert (scores.argmax(axis=1) == labels).mean() > 0.95
@@ -105,13 +109,13 @@ def test_a_readout_restored_midway_goes_on_as_if_never_interrupted(
 ) -> None:
     whole, resumed = make_learner((7, 3), rule="readout"), make_learner((7, 3), rule="readout")
     batches = parts(make_batch(100), 20)
-    carry_out(whole.prepare(batches[0], rng()))
+    carry_out(whole.prepare(batches[0], rng(), every_block(whole)))
     for i, batch in enumerate(batches):
         if i == 2:
             resumed.restore({name: array.copy() for name, array in whole.arrays().items()})
-        carry_out(whole.step(batch, rng(), 0.0))
+        carry_out(whole.step(batch, rng(), 0.0, every_block(whole)))
         if i >= 2:
-            carry_out(resumed.step(batch, rng(), 0.0))
+            carry_out(resumed.step(batch, rng(), 0.0, every_block(resumed)))
     whole.finish()
     resumed.finish()
     for name, array in whole.arrays().items():

@@ -21,6 +21,9 @@ MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
 
 
+PHYLL = {"rule": "phyll", "epochs": 2, "inner_steps": 1}
+
+
 class Silent:
     """A monitor that says nothing."""
 
@@ -36,8 +39,14 @@ class Silent:
 
 @pytest.mark.parametrize("n", [24, 300])
 @pytest.mark.parametrize("blocks", [1, 2])
-@pytest.mark.parametrize("schedule", ["joint", "cached"])
-@pytest.mark.parametrize("training", [{"rule": "phyll", "epochs": 2, "inner_steps": 1}, {"rule": "readout"}])
+@pytest.mark.parametrize(
+    ("training", "schedule"),
+    [
+        *((PHYLL, schedule) for schedule in ("joint", "cached", "greedy")),
+        (PHYLL | {"negatives": 2}, "joint"),
+        *(({"rule": "readout"}, schedule) for schedule in ("joint", "cached")),
+    ],
+)
 def test_a_run_costs_what_was_planned(
     make_task: MakeTask,
     make_bench: MakeBench,

@@ -118,6 +118,18 @@ def test_later_blocks_are_measured_each_time(make_task: MakeTask) -> None:
     assert not cached.remembers_training
 
 
+def test_in_its_stage_a_later_block_is_measured_once_too(make_task: MakeTask) -> None:
+    task, acquisition, kept = build(make_task, blocks=2)
+    task.rule.network.blocks[1].encoder.fit(np.random.default_rng(0).random((5, 6)))
+    cached = Cached(acquisition, task.rule.network, task.features)
+    cached.begin_stage(range(1, 2))
+    first = cached.answer(ask(task, [3, 5], [[0, 1], [1, 2]], block=1))
+    again = cached.answer(ask(task, [5], [[2, 1]], block=1))
+    assert [rows.block for rows in kept.rows for _ in rows.ids] == [0] * 6 + [1] * 6
+    assert np.array_equal(again[0], first[1][::-1])
+    assert cached.remembers_training
+
+
 def test_a_rule_without_labels_is_measured_once_per_sample(make_task: MakeTask) -> None:
     task, acquisition, kept = build(make_task, rule="readout")
     cached = Cached(acquisition, task.rule.network, task.features)
@@ -131,7 +143,7 @@ def test_what_was_measured_earlier_is_taken_over_when_it_is_complete(make_task: 
     task, acquisition, kept = build(make_task)
     cached = Cached(acquisition, task.rule.network, task.features)
     responses = np.arange(5 * 6, dtype=np.float32).reshape(5, 6)
-    cached.keep(np.array([3, 7, 3, 3, 7]), np.array([2, 0, 0, 1, 1]), responses)
+    cached.keep(0, np.array([3, 7, 3, 3, 7]), np.array([2, 0, 0, 1, 1]), responses)
     answered = cached.answer(ask(task, [3], [[0, 1, 2]]))
     assert np.array_equal(answered[0], responses[[2, 3, 0]])
     assert kept.rows == []

@@ -32,6 +32,9 @@ KINDS = [
     {"schedule": schedule, "rule": rule} | ({"epochs": 3, "batch": 7} if rule == "phyll" else {})
     for schedule in ("joint", "cached")
     for rule in ("phyll", "readout")
+] + [
+    {"schedule": "greedy", "rule": "phyll", "epochs": 3, "batch": 7},
+    {"schedule": "cached", "rule": "phyll", "epochs": 3, "batch": 7, "loss": "softmax", "hardness": 0.5},
 ]
 
 
@@ -88,10 +91,10 @@ class Watched(Phyll):
         self.batches: list[tuple[Batch, float]] = []
         return self.batches
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Note the batch."""
         self.batches.append((batch, progress))
-        return (yield from super().step(batch, generator, progress))
+        return (yield from super().step(batch, generator, progress, blocks))
 
 
 def same(first: Arrays, second: Arrays) -> bool:
@@ -157,7 +160,7 @@ def test_training_goes_on_from_every_checkpoint_to_the_same_bits(
     log.flush()
     assert same(whole.rule.arrays(), trained(make_task, layers, **settings))
     with LogReader(log.path) as reader:
-        for epoch in range(1, whole.rule.epochs + 1):
+        for epoch in range(1, whole.epochs + 1):
             task, checkpoint = make_task(layers, **settings), reader.checkpoint(epoch)
             acquisition = Acquisition(task.rule.network, task.infos, layers, first_id=checkpoint.next_id)
             schedule = task.schedule(acquisition)

@@ -237,6 +237,14 @@ def test_walsh_orders_of_a_known_function() -> None:
         assert sum(found) == pytest.approx(1.0)
 
 
+def test_few_rows_do_not_make_a_response_look_affine() -> None:
+    """Twice as many rows as functions: a response that is all of third order is still reported as such."""
+    rows = bits(160, 2)
+    signs = 2 * rows - 1
+    triples = np.stack([signs[:, k] * signs[:, k + 1] * signs[:, k + 2] for k in range(N_ELEMENTS - 2)], axis=1)
+    assert order_shares(rows, triples).higher == pytest.approx(1.0, abs=0.1)
+
+
 def test_orders_take_enough_rows() -> None:
     with pytest.raises(ValueError, match="at least 158 rows, got 157"):
         order_shares(bits(157), np.ones((157, 1)))
