@@ -15,7 +15,7 @@ GROUP_BYTES = 4 * 2**20
 PENDING_BYTES = 64 * 2**20
 """When more than this waits for the disk, the caller is held back."""
 
-ROWS_PER_INSERT = 64
+ROWS_PER_INSERT = 500
 """Rows of one call of SQLite, which lets other threads run and may then wait for its turn: the fewer calls, the less
 the writer and its caller hinder each other."""
 

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,8 @@ class Reader:
 
     @classmethod
     def at(cls, folder: Path) -> "Reader":
-        """Begin in `folder`, with the examples in it."""
-        reader = cls(folder.parent / "memory.sh")
+        """Begin in the empty `folder`, with the examples in it."""
+        reader = cls(folder / ".memory.sh")
         reader.memory.write_text(f"cd '{folder}'\n", encoding="utf-8")
         reader.type("labctl init .")
         return reader
@@ -120,11 +121,11 @@ class Reader:
 
     def interrupt(self, command: str, n_passes: int) -> None:
         """Start a command, press Ctrl-C when its run has recorded `n_passes`, and expect it to stop as promised."""
-        before = set(self.folder.glob("runs/*/run.sqlite"))
+        folder = self.folder
+        before = set(folder.glob("runs/*/run.sqlite"))
         script = f". '{self.memory}'\nexec {command}"
         process = subprocess.Popen(["bash", "-c", script], env=_environment(), stdout=-1, stderr=-2, text=True)
         deadline = time.monotonic() + PATIENCE_S
-        folder = self.folder
         while not any(_passes(log) >= n_passes for log in set(folder.glob("runs/*/run.sqlite")) - before):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
@@ -184,14 +185,11 @@ def _passes(log: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize(
-    "document",
-    [document for document in DOCUMENTS if any(block.runs for block in blocks(document))],
-    ids=lambda document: str(document.relative_to(ROOT)),
-)
-def test_what_a_document_says_works(document: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "lab"
-    folder.mkdir()
+FOLLOWED = [document for document in DOCUMENTS if any(block.runs for block in blocks(document))]
+
+
+def follow(document: Path, folder: Path) -> None:
+    """Do everything a document says."""
     reader = Reader.at(folder)
     for block in blocks(document):
         if block.runs:
@@ -200,6 +198,18 @@ def test_what_a_document_says_works(document: Path, tmp_path: Path) -> None:
             except AssertionError as error:
                 error.add_note(f"in the block at {block}")
                 raise
+
+
+@pytest.fixture(scope="session")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[Path, Future[None]]]:
+    """Follow all documents, two at a time, the tutorial, which is the longest, first."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {document: pool.submit(follow, document, tmp_path_factory.mktemp("lab")) for document in FOLLOWED[::-1]}
+
+
+@pytest.mark.parametrize("document", FOLLOWED, ids=lambda document: str(document.relative_to(ROOT)))
+def test_what_a_document_says_works(document: Path, followed: Mapping[Path, Future[None]]) -> None:
+    followed[document].result()
 
 
 def test_few_blocks_are_not_run_and_each_says_why() -> None:

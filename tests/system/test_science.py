@@ -1,4 +1,4 @@
-"""Training learns from the physics and from nothing else: not from drift, not from memory, not from the order of passes.
+"""Training learns from the physics and nothing else: not from drift, not from memory, not from the order of passes.
 
 A layer that drifts and remembers but does not listen must score chance; so must one whose responses belong to other
 drives. To show that these tests can fail, the order in which the published loop would measure is tried as well.
@@ -22,15 +22,15 @@ from labctl.learning.rules import make_rule
 from labctl.network.goodness import goodness
 from labctl.network.network import build_network
 from labctl.network.randomness import named_generator
+from labctl.orchestrator import session
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task
 from labctl.orchestrator.evaluation import Evaluation
 from labctl.orchestrator.schedules import Joint, Schedule
-from labctl.orchestrator.session import make_training, test
 from labctl.testing.layers import DriftingLayer, InstantLayer
 
 N_CLASSES = 4
-N_TRAIN, N_TEST = 250, 400
+N_TRAIN, N_TEST = 250, 500
 N_INPUTS, N_OUTPUTS = 12, 20
 CHANCE = 1 / N_CLASSES
 SEEDS = range(4)
@@ -60,7 +60,7 @@ class InPublishedOrder:
         groups, k = request.labels.shape
         encoder = self._task.rule.network.blocks[0].encoder
         inputs = request.inputs.transpose(1, 0, 2).reshape(groups * k, -1)
-        ids = np.arange(self._next_id, self._next_id + groups * k)
+        ids: RowIds = self._next_id + np.arange(groups * k, dtype=np.int64)
         self._next_id += groups * k
         chunks = self._layer.measure(encoder.encode(inputs).drives, ids, stop=Never())
         values = np.concatenate([chunk.values for chunk in chunks])
@@ -128,12 +128,12 @@ def task_on(layers: Sequence[PhysicalLayer], seed: int, *, skip: bool = False, *
     return Task(experiment, data, features, make_rule(experiment.training, network), infos)
 
 
-def tested(layers: Sequence[PhysicalLayer], seed: int, **settings: Any) -> Evaluation:
+def result(layers: Sequence[PhysicalLayer], seed: int, **settings: Any) -> Evaluation:
     """Train on the training samples and return the result on the test samples."""
     task = task_on(layers, seed, **settings)
     acquisition = Acquisition(task.rule.network, task.infos, layers)
-    make_training(task, task.schedule(acquisition), acquisition).run()
-    return test(task, acquisition, "test")
+    session.make_training(task, task.schedule(acquisition), acquisition).run()
+    return session.test(task, acquisition, "test")
 
 
 def held_out_pairs_right(task: Task, schedule: Schedule) -> int:
@@ -162,7 +162,7 @@ def is_chance(right: int, n: int, chance: float = CHANCE) -> bool:
 
 @pytest.mark.parametrize("schedule", ["joint", "cached"])
 def test_a_layer_that_drifts_and_remembers_but_does_not_listen_scores_chance(schedule: str) -> None:
-    found = [tested([DriftingLayer(N_INPUTS, N_OUTPUTS, seed=seed)], seed, schedule=schedule) for seed in SEEDS]
+    found = [result([DriftingLayer(N_INPUTS, N_OUTPUTS, seed=seed)], seed, schedule=schedule) for seed in SEEDS]
     assert all(is_chance(evaluation.right, N_TEST) for evaluation in found)
     assert is_chance(sum(evaluation.right for evaluation in found), len(found) * N_TEST)
 
@@ -170,7 +170,7 @@ def test_a_layer_that_drifts_and_remembers_but_does_not_listen_scores_chance(sch
 @pytest.mark.parametrize("schedule", ["joint", "cached"])
 def test_so_does_a_readout_of_it(schedule: str) -> None:
     layers = [DriftingLayer(N_INPUTS, N_OUTPUTS)]
-    assert is_chance(tested(layers, 0, rule="readout", schedule=schedule).right, N_TEST)
+    assert is_chance(result(layers, 0, rule="readout", schedule=schedule).right, N_TEST)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -178,16 +178,16 @@ def test_a_fixed_order_would_have_learnt_the_label_from_drift(seed: int) -> None
     layer = DriftingLayer(N_INPUTS, N_OUTPUTS, seed=seed)
     fixed, counterbalanced = task_on([layer], seed, schedule="joint"), task_on([layer], seed, schedule="joint")
     in_order = InPublishedOrder(fixed, layer)
-    make_training(fixed, in_order, Acquisition(fixed.rule.network, fixed.infos, [layer])).run()
+    session.make_training(fixed, in_order, Acquisition(fixed.rule.network, fixed.infos, [layer])).run()
     acquisition = Acquisition(counterbalanced.rule.network, counterbalanced.infos, [layer])
-    make_training(counterbalanced, Joint(acquisition), acquisition).run()
+    session.make_training(counterbalanced, Joint(acquisition), acquisition).run()
     assert held_out_pairs_right(fixed, in_order) > 0.65 * N_TEST
     assert is_chance(held_out_pairs_right(counterbalanced, Joint(acquisition)), N_TEST, 0.5)
 
 
 @pytest.mark.parametrize("schedule", ["joint", "cached"])
 def test_responses_shuffled_between_samples_score_chance(schedule: str) -> None:
-    found = [tested([Shuffling(N_INPUTS, N_OUTPUTS)], seed, schedule=schedule) for seed in SEEDS]
+    found = [result([Shuffling(N_INPUTS, N_OUTPUTS)], seed, schedule=schedule) for seed in SEEDS]
     assert all(is_chance(evaluation.right, N_TEST) for evaluation in found)
     assert is_chance(sum(evaluation.right for evaluation in found), len(found) * N_TEST)
 
@@ -197,7 +197,7 @@ def test_responses_shuffled_between_samples_score_chance(schedule: str) -> None:
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_a_layer_that_listens_is_learnt_from(schedule: str, blocks: int, precision: str) -> None:
     layers = [InstantLayer(N_INPUTS, N_OUTPUTS, seed=number, name=f"it{number}") for number in range(blocks)]
-    evaluation = tested(layers, 0, schedule=schedule, precision=precision)
+    evaluation = result(layers, 0, schedule=schedule, precision=precision)
     assert evaluation.accuracy > 0.8
     assert evaluation.scores.dtype == precision
 
@@ -205,7 +205,7 @@ def test_a_layer_that_listens_is_learnt_from(schedule: str, blocks: int, precisi
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_a_readout_of_a_layer_that_listens_beats_chance(blocks: int) -> None:
     layers = [InstantLayer(N_INPUTS, N_OUTPUTS, seed=number, name=f"it{number}") for number in range(blocks)]
-    assert tested(layers, 0, rule="readout").accuracy > 0.8
+    assert result(layers, 0, rule="readout").accuracy > 0.8
 
 
 def test_every_block_learns_on_its_own() -> None:
@@ -213,9 +213,9 @@ def test_every_block_learns_on_its_own() -> None:
     task = task_on(layers, 0, skip=True)
     before = [block.weights.copy() for block in task.rule.network.blocks]
     acquisition = Acquisition(task.rule.network, task.infos, layers)
-    make_training(task, task.schedule(acquisition), acquisition).run()
+    session.make_training(task, task.schedule(acquisition), acquisition).run()
     assert all(
         not np.array_equal(block.weights, weights)
         for block, weights in zip(task.rule.network.blocks, before, strict=True)
     )
-    assert test(task, acquisition, "test").accuracy > 0.9
+    assert session.test(task, acquisition, "test").accuracy > 0.9
