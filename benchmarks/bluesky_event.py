@@ -21,7 +21,7 @@ class Finished:
         """Call back at once."""
         callback(self)
 
-    def exception(self, timeout: float | None = None) -> None:  # noqa: ARG002 - the signature bluesky asks for
+    def exception(self, timeout: float | None = None) -> None:
         """Return that nothing went wrong."""
 
 

@@ -48,7 +48,9 @@ def run(name: str, spread: str, arguments: argparse.Namespace, measure: Callable
     """Measure, print the table and write the JSON; `spread` says in words what low and high are."""
     load = _load()
     rows = measure(arguments.quick)
-    print(f"{name} at {commit()}, {'quick' if arguments.quick else 'full'}; {spread}; load {load} before, {_load()} after")
+    print(
+        f"{name} at {commit()}, {'quick' if arguments.quick else 'full'}; {spread}; load {load} before, {_load()} after"
+    )
     print(table(rows))
     if arguments.json is not None:
         arguments.json.write_text(as_json(name, rows, quick=arguments.quick), encoding="utf-8")

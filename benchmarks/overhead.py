@@ -1,7 +1,7 @@
 """What labctl itself costs: a training step, a recorded row, a call of the command line.
 
-A step is one sample's positive and negative pass through one block (20 inputs, 20 outputs, 20 units, schedule joint, one
-inner step) on a layer that answers at once. Its time is wall time until every pass is durable on disk, less the
+A step is one sample's positive and negative pass through one block (20 inputs, 20 outputs, 20 units, schedule joint,
+one inner step) on a layer that answers at once. Its time is wall time until every pass is durable on disk, less the
 processor time the layer itself took.
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
@@ -50,7 +50,9 @@ BLUESKY_EVENT_US = 1333.0
 RECORDED_VALUES = 80
 """Drives of a recorded row, and responses."""
 
-HELP_WITH_ARGPARSE = "import argparse; p = argparse.ArgumentParser(prog='labctl'); p.add_argument('run'); p.print_help()"
+HELP_WITH_ARGPARSE = (
+    "import argparse; p = argparse.ArgumentParser(prog='labctl'); p.add_argument('run'); p.print_help()"
+)
 
 _NETWORK = NetworkSettings.model_validate(
     {
@@ -61,7 +63,7 @@ _NETWORK = NetworkSettings.model_validate(
     }
 )
 _TRAINING = PhyllTraining.model_validate(
-    {"rule": "phyll", "schedule": "joint", "epochs": 2, "batch": 1, "inner_steps": 1}
+    {"rule": "phyll", "schedule": "joint", "epochs": 1, "batch": 1, "inner_steps": 1}
 )
 
 
@@ -86,20 +88,18 @@ class Asking(Phyll):
         self._labels = np.array([[0, 1]])
         self._inputs = network.label.embed(np.full((1, SIZE - CLASSES), 0.5, np.float32), self._labels)
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float) -> Requests[Metrics]:  # noqa: ARG002 - the rule's signature
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:  # noqa: ARG002 - the rule's signature
         """Measure a positive and a negative pass."""
         yield Measure(0, self._inputs, batch.samples, self._labels, "train")
         return {}
 
 
 def step_us(rule_of: Callable[[PhyllTraining, Network], Phyll], steps: int) -> tuple[float, float]:
-    """Return the microseconds per step of an epoch of `steps`: labctl's and the layer's."""
+    """Return the microseconds per step of a training of `steps`, all it takes included: labctl's and the layer's."""
     rng = np.random.default_rng(0)
     layer = TimedLayer(SIZE, SIZE)
     infos = [layer.info]
-    network = build_network(
-        _NETWORK, infos, n_features=SIZE - CLASSES, n_classes=CLASSES, seed=0, precision="float32"
-    )
+    network = build_network(_NETWORK, infos, n_features=SIZE - CLASSES, n_classes=CLASSES, seed=0, precision="float32")
     rule = rule_of(_TRAINING, network)
     monitor = PlainMonitor(
         Progress(plan_run("joint", rule, infos, steps, 1), rule.epochs, 0), lambda _: None, time.monotonic, float("inf")
@@ -121,13 +121,12 @@ def step_us(rule_of: Callable[[PhyllTraining, Network], Phyll], steps: int) -> t
             labels=rng.integers(CLASSES, size=steps),
             samples=np.arange(steps),
             seed=0,
+            stages=[range(1)],
             record=log,
             observer=monitor,
         )
-        training.run(until_epoch=0)
-        log.flush()
-        layer.own_s, begin = 0.0, time.perf_counter()
-        training.run(1)
+        begin = time.perf_counter()
+        training.run()
         log.flush()
         whole_s = time.perf_counter() - begin
     return (whole_s - layer.own_s) / steps * 1e6, layer.own_s / steps * 1e6
@@ -223,7 +222,7 @@ def help_row(*, repeats: int) -> Row:
 def measure(*, quick: bool, bluesky: str | None) -> list[Row]:
     """Return all rows."""
     return [
-        *step_rows(steps=2_000 if quick else 10_000, repeats=7 if quick else 21, bluesky=bluesky),
+        *step_rows(steps=2_000 if quick else 10_000, repeats=7 if quick else 15, bluesky=bluesky),
         record_row(rows=20_000 if quick else 50_000, repeats=5 if quick else 15),
         help_row(repeats=20),
     ]
@@ -249,13 +248,13 @@ def _chunk(first_id: int, n: int) -> PassRows:
 
 
 @contextmanager
-def _pass_log() -> Iterator[PassLog]:
+def _pass_log() -> Generator[PassLog]:
     with _folder() as folder, PassLog.create(folder / "passes.sqlite", {"schema": "benchmark"}) as log:
         yield log
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def _folder() -> Generator[Path]:
     """Give a folder on the disk of the checkout: a temporary folder may be in memory, where nothing is durable."""
     with tempfile.TemporaryDirectory(dir=harness.ROOT / "benchmarks", prefix=".scratch-") as folder:
         yield Path(folder)

@@ -96,6 +96,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         if isinstance(error, kind):
             message = "; ".join([str(error), *getattr(error, "__notes__", ())])
             return message if isinstance(error, ConfigError) else f"labctl: {message}", code
+    if isinstance(error, MemoryError):
+        return f"labctl: not enough memory: {error}", EXIT_FAILED
     raise error
 
 

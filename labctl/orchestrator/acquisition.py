@@ -216,8 +216,8 @@ class Acquisition:
             where = pending[expected]
             _check_chunk(layer.info, chunk, ids[expected])
             received += len(chunk.ids)
-            (good,) = (chunk.status == _OK).nonzero()
-            kept: NDArray[np.int64] = where.take(good)
+            good: NDArray[np.int64] = (chunk.status == _OK).nonzero()[0]
+            kept = where.take(good)
             values[kept] = chunk.values.take(good, axis=0)
             done[kept] = True
             self._keep(layer, rows, where, repeat, chunk)

@@ -1,6 +1,5 @@
 """Begins runs and opens them again: from the moment it exists, a run folder alone says what the run is."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -18,6 +17,7 @@ from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
 from labctl.record.provenance import collect
 from labctl.record.reader import LogReader
+from labctl.record.schema import create_file
 from labctl.record.writer import PassLog
 
 RUN_SCHEMA = "labctl/run/1"
@@ -32,19 +32,19 @@ def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) ->
 
     Raises `InputError` or `RecordError` when it cannot be kept there; nothing is left then.
     """
-    experiment = loaded.experiment
-    files = {"experiment.yaml": loaded.document.text}
-    files |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
-    meta = _describe(loaded, bench, task)
-    folder = create_run_folder(root, experiment.name, datetime.now().astimezone(), files)
-    try:
-        start = starting_model(loaded)
+    texts = {"experiment.yaml": loaded.document.text}
+    texts |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
+    meta, start = _describe(loaded, bench, task), starting_model(loaded)
+
+    def fill(folder: Path) -> None:
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="")
         if start is not None:
             copy_bundle(start, folder / START_NAME)
-        return folder, PassLog.create(folder / LOG_NAME, meta, commit_every_s=experiment.record.commit_every)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        create_file(folder / LOG_NAME, meta)
+
+    folder = create_run_folder(root, loaded.experiment.name, datetime.now().astimezone(), fill)
+    return folder, continue_run(folder, loaded)
 
 
 def continue_run(folder: Path, loaded: LoadedExperiment) -> PassLog:

@@ -10,12 +10,11 @@ import difflib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 
 from labctl.contract.errors import InputError, LabctlError
 from labctl.record.reader import LogReader
@@ -46,11 +45,11 @@ class RunSummary:
     problem: str | None = None
 
 
-def create_run_folder(root: Path, name: str, now: datetime, files: Mapping[str, str] = MappingProxyType({})) -> Path:
-    """Create the folder of a run that starts at `now` (local time), holding `files` (text by name), and return it.
+def create_run_folder(root: Path, name: str, now: datetime, fill: Callable[[Path], None]) -> Path:
+    """Create the folder of a run that starts at `now` (local time), with what `fill` puts there, and return it.
 
     The folder appears complete or not at all; of two runs in one second the later gets `-2`. Raises `InputError` when
-    `name` does not suit a folder or `root` cannot be written.
+    `name` does not suit a folder or `root` cannot be written, and whatever `fill` raises.
     """
     if not _EXPERIMENT_NAME.fullmatch(name):
         raise InputError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
@@ -58,12 +57,13 @@ def create_run_folder(root: Path, name: str, now: datetime, files: Mapping[str, 
     building = root / f".{run_name}.{os.getpid()}"
     try:
         (building / MODEL_NAME).mkdir(parents=True)
-        for file_name, text in files.items():
-            (building / file_name).write_text(text, encoding="utf-8", newline="")
+        fill(building)
         return _rename_to_free(building, run_name)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
-        raise InputError(f"a run cannot be kept in {root}: {error}") from error
+        if isinstance(error, OSError):
+            raise InputError(f"a run cannot be kept in {root}: {error}") from error
+        raise
 
 
 def find_run(root: Path, text: str) -> Path:

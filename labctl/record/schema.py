@@ -93,21 +93,34 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise InputError(f"there is no pass log at {path}")
+    _undo_half_written(path)
     try:
         return _open_to_read(path, "mode=ro")
     except sqlite3.OperationalError as error:
-        pending = path.with_name(f"{path.name}-wal")
-        if pending.exists() and pending.stat().st_size:
-            raise RecordError(
-                f"{path} cannot be read where it is ({error}), as {pending.name} holds passes to be merged into it: "
-                "copy the folder to a place that can be written"
-            ) from error
+        for pending in _beside(path):
+            if pending.exists() and pending.stat().st_size:
+                raise RecordError(
+                    f"{path} cannot be read where it is ({error}), as {pending.name} has to be merged into it: "
+                    "copy the folder to a place that can be written"
+                ) from error
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
     try:
         return _open_to_read(path, "mode=ro&immutable=1")
     except sqlite3.Error as error:
         raise RecordError(f"{path} cannot be read: {error}") from error
+
+
+def _undo_half_written(path: Path) -> None:
+    """Roll back what a writer killed while it changed the journal mode left half done, if the medium allows."""
+    if _beside(path)[1].exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA user_version").fetchone()
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """Return the files in which SQLite keeps what is not yet in the database: write-ahead log and rollback journal."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")
 
 
 def _open_to_read(path: Path, mode: str) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -209,7 +209,7 @@ def wine_csv() -> str:
     """The 178 wines that come with scikit-learn as a table: 13 properties and the cultivar."""
     from sklearn.datasets import load_wine
 
-    wine: Any = load_wine()
+    wine = cast("Any", load_wine())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*wine.feature_names, "cultivar"])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from labctl.cli.main import COMMANDS, labctl as root
+from labctl.cli.main import COMMANDS
+from labctl.cli.main import labctl as root
 
 if TYPE_CHECKING:
     from .conftest import Labctl

@@ -49,6 +49,7 @@ report: {baselines: []}
 KINDS: Mapping[str, Overrides] = {
     "joint": ("training.schedule=joint",),
     "cached": ("training.schedule=cached",),
+    "greedy": ("training.schedule=greedy",),
     "sparse": ("training.schedule=joint", "record.checkpoint_every=3"),
     "readout": ("training={rule: readout, schedule: joint}", "network.label.kind=none"),
 }
@@ -111,7 +112,7 @@ DEATHS: Mapping[str, tuple[str, tuple[Moment, ...]]] = {
     **{
         f"{kind} while {stage}": (kind, (drawn(kind, stage),))
         for stage in ("measuring", "testing")
-        for kind in ("sparse", "readout")
+        for kind in ("greedy", "sparse", "readout")
     },
     "joint twice": ("joint", (Moment("measuring", 0.3), Moment("measuring", 0.7))),
     "sparse twice before its first checkpoint": ("sparse", (Moment("training", 0.3), Moment("training", 0.6))),

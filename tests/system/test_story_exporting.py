@@ -71,9 +71,10 @@ def test_nothing_is_ever_overwritten(labctl: "Labctl", desk: Path, run: Path, tr
     for target in (["monday.h5"], ["monday", "--format", "csv"], ["monday", "--format", "model"]):
         said = labctl("runs", "export", "latest", *target, code=2).err
         assert f"{target[0]} exists already" in said
-    assert "say what to write to data.txt: --format hdf5, csv or model" in labctl(
-        "runs", "export", "latest", "data.txt", code=2
-    ).err
+    assert (
+        "say what to write to data.txt: --format hdf5, csv or model"
+        in labctl("runs", "export", "latest", "data.txt", code=2).err
+    )
     assert labctl("runs", "export", "latest", "nowhere/monday.h5", code=2).err.count("\n") == 1
     assert tree_of(desk) == before
 

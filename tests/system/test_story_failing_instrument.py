@@ -49,7 +49,7 @@ def test_a_driver_that_is_not_installed(labctl: "Labctl", desk: Path, tree_of: "
 
 
 def test_passes_that_were_no_good_are_repeated(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
-    """A lorry drove past and a sound card hiccuped. Those passes must not be learnt from, and I want to know of them."""
+    """A lorry drove past, a sound card hiccuped. Those passes must not be learnt from, and I want to know of them."""
     bench(desk, "clipped: {3: 1, 100: 3}, xrun: {7: 2, 450: 1}")
     result = labctl("run", "wine.yaml", "--json").json
     assert result["passes"] == ALL_PASSES + 7
@@ -64,7 +64,7 @@ def test_passes_that_were_no_good_are_repeated(labctl: "Labctl", desk: Path, dri
 
 
 def test_a_pass_that_is_never_good(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
-    """One drive clips every time. It must not be repeated for ever; and after I turned the gain down I want to go on."""
+    """One drive clips every time. Do not repeat it for ever; and when I have turned the gain down I want to go on."""
     bench(desk, "clipped: {30: 99}")
     answer = labctl("run", "wine.yaml", code=3)
     (run,) = labctl.runs()
@@ -83,8 +83,7 @@ def test_the_cable_falls_out(labctl: "Labctl", desk: Path, driver_installed: Non
     answer = labctl("run", "wine.yaml", code=3)
     (run,) = labctl.runs()
     assert answer.err.splitlines()[-1] == (
-        "labctl: cavity: the cable is unplugged during row 200; "
-        f"go on afterwards with: labctl resume runs/{run.name}"
+        f"labctl: cavity: the cable is unplugged during row 200; go on afterwards with: labctl resume runs/{run.name}"
     )
     assert answer.out == ""
     assert (desk / "SAFE").exists()
@@ -100,7 +99,7 @@ def test_the_cable_falls_out(labctl: "Labctl", desk: Path, driver_installed: Non
 
 
 def test_the_rig_file_was_changed_in_between(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
-    """I edited the rig for another experiment. The run goes on with the rig it began with, not with the file of today."""
+    """I edited the rig for another experiment. A run goes on with the rig it began with, not with today's file."""
     bench(desk, "unplugged_at: 200")
     labctl("run", "wine.yaml", code=3)
     run = labctl.runs()[0]

@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_written(labctl: "Labctl", desk: Path, tree_of: 
 
 
 def test_the_disk_fills_up(labctl: "Labctl", desk: Path) -> None:
-    """The disk was full at two in the morning. What was measured until then must be whole, and I make room and go on."""
+    """The disk was full at two in the morning. What was measured must be whole; I make room and go on."""
     joint = ["--set", "training.schedule=joint"]
     full_at_200_kb = ("sh", "-c", 'ulimit -f 200; exec "$@"', "sh")
     answer = labctl("run", "wine.yaml", *joint, code=4, prefix=full_at_200_kb)

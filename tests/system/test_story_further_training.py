@@ -18,7 +18,7 @@ def test_from_where_the_last_run_ended(labctl: "Labctl", desk: Path, run: Path) 
 
 
 def test_the_earlier_run_is_gone(labctl: "Labctl", desk: Path, run: Path) -> None:
-    """I cleaned up and deleted the first run. The second one must still predict and verify: its folder is all it needs."""
+    """I cleaned up and deleted the first run. The second must still predict and verify: its folder is all it needs."""
     baselines = ["--set", "report.baselines=[skip-only, shuffled]"]
     result = labctl("run", "wine.yaml", "--json", "--set", f"training.init_from=runs/{run.name}/model", *baselines).json
     assert result["baselines"].keys() == {"skip-only", "shuffled"}

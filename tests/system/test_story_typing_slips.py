@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 SLIPS = [
     ("wine.yaml", "epochs: 10", "epoch: 10", "wine.yaml:10:43", 'unknown key "epoch"; did you mean "epochs"?'),
     ("desk.yaml", "settle: 40 ms", "settle: 40 mss", "desk.yaml:23:13", "'mss' is not a unit known here: s, ms,"),
-    ("wine.yaml", "layer: cavity", "layer: cavty", "wine.yaml:9:15", "no rig has a layer 'cavty'; did you mean 'cavity'?"),
+    (
+        "wine.yaml",
+        "layer: cavity",
+        "layer: cavty",
+        "wine.yaml:9:15",
+        "no rig has a layer 'cavty'; did you mean 'cavity'?",
+    ),
     ("wine.yaml", "rule: phyll", "rule: phylll", "wine.yaml:10:18", 'rule is "phylll"; did you mean "phyll"?'),
     ("wine.yaml", "rig: desk.yaml", "rig: desc.yaml", "wine.yaml:3:6", 'did you mean "desk.yaml"?'),
     ("desk.yaml", "kind: acoustic", "kind: accoustic", "desk.yaml:20:11", 'did you mean "acoustic"?'),

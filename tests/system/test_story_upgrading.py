@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema
 import numpy as np
@@ -47,7 +47,7 @@ def test_using_last_months_network(labctl: "Labctl", desk: Path, old: Path) -> N
     """The network is still in use: new samples come in, and I start a new training from its weights."""
     from sklearn.datasets import load_wine
 
-    wine: Any = load_wine()
+    wine = cast("Any", load_wine())
     np.savez(desk / "new.npz", x=wine.data[::6])
     predicted = labctl("predict", "finished", "new.npz", "--json").json["classes"]
     names = [f"class_{number}" for number in wine.target[::6]]
@@ -72,7 +72,9 @@ def test_going_on_with_a_run_that_the_upgrade_interrupted(labctl: "Labctl", old:
         ("UPDATE meta SET value = '\"labctl/run/99\"' WHERE key = 'schema'", "'labctl/run/99'"),
     ],
 )
-def test_a_run_of_a_later_version(labctl: "Labctl", desk: Path, run: Path, tree_of: "Tree", change: str, said: str) -> None:
+def test_a_run_of_a_later_version(
+    labctl: "Labctl", desk: Path, run: Path, tree_of: "Tree", change: str, said: str
+) -> None:
     """My colleague has a newer labctl and sent me a run. Do not guess what it means."""
     with closing(sqlite3.connect(run / "run.sqlite")) as connection, connection:
         connection.execute(change)
@@ -100,7 +102,7 @@ def test_files_written_for_an_earlier_version(labctl: "Labctl", example: Path) -
 def _as_json(content: Any) -> Any:
     """PyYAML reads `1e-3` as text, which YAML 1.2 does not."""
     if isinstance(content, dict):
-        return {key: _as_json(value) for key, value in content.items()}
+        return {key: _as_json(value) for key, value in cast("dict[str, Any]", content).items()}
     if isinstance(content, list):
-        return [_as_json(value) for value in content]
+        return [_as_json(value) for value in cast("list[Any]", content)]
     return float(content) if isinstance(content, str) and content.replace("e-", "").isdecimal() else content

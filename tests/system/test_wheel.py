@@ -42,7 +42,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_installed_package_is_the_one_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     names = "labctl, labctl_drivers, labctl_simulators"
-    where = told(installed / "python", "-c", f"import {names}; print(*[p.__file__ for p in ({names})])", folder=tmp_path)
+    where = told(
+        installed / "python", "-c", f"import {names}; print(*[p.__file__ for p in ({names})])", folder=tmp_path
+    )
     assert len(where.split()) == 3
     for file in where.split():
         assert Path(file).is_relative_to(installed.parent)

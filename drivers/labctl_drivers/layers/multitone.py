@@ -18,6 +18,9 @@ Complex = NDArray[np.complex128]
 FADE_S = 0.005
 """Length of the raised-cosine fades at the start of the settling time and at the start of the gap."""
 
+LONGEST_BURST_S = 120.0
+"""Beyond it a unit was mistyped: every burst is computed whole."""
+
 
 @dataclass(frozen=True)
 class BurstTiming:
@@ -56,7 +59,15 @@ def whole_samples(name: str, seconds: float, samplerate_hz: float) -> int:
 
 
 def burst_timing(samplerate_hz: float, *, settle_s: float, window_s: float, gap_s: float, averages: int) -> BurstTiming:
-    """Return the timing in samples. Raises `ValueError` for parts that are no whole samples or too short to fade in."""
+    """Return the timing in samples.
+
+    Raises `ValueError` for parts that are no whole samples or too short to fade in, and for a burst that is too long.
+    """
+    duration_s = settle_s + averages * window_s + gap_s
+    if duration_s > LONGEST_BURST_S:
+        raise ValueError(
+            f"settle, {averages} x window and gap make a burst of {duration_s:g} s; it may last {LONGEST_BURST_S:g} s"
+        )
     for name, seconds in (("settle", settle_s), ("gap", gap_s)):
         if seconds < FADE_S:
             raise ValueError(f"{name} of {seconds * 1e3:g} ms is too short: the fade takes {FADE_S * 1e3:g} ms of it")

@@ -8,7 +8,9 @@ from labctl.network.label import NO_LABEL, LabelEmbedding
 
 
 def embedding(kind: str, n_classes: int = 3, **settings: float) -> LabelEmbedding:
-    return LabelEmbedding.from_settings(Label.model_validate({"kind": kind, **settings}), n_classes, 6, np.random.default_rng(1))
+    return LabelEmbedding.from_settings(
+        Label.model_validate({"kind": kind, **settings}), n_classes, 6, np.random.default_rng(1)
+    )
 
 
 def test_one_hot_label_then_padding_then_features() -> None:

@@ -230,3 +230,40 @@ def test_another_program_s_database_and_a_newer_format_are_refused(tmp_path: Pat
     for use in (LogReader, PassLog.open_for_append):
         with pytest.raises(RecordError, match="is not a labctl pass log"):
             use(path)
+
+
+def half_written(path: Path) -> None:
+    """Leave the log as a process killed in mid-transaction in rollback mode leaves it: changed, with a hot journal."""
+    script = (
+        "import os, sqlite3, sys;"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.execute('PRAGMA journal_mode = DELETE'); c.execute('PRAGMA cache_size = 1');"
+        "c.execute('BEGIN IMMEDIATE'); c.execute('DELETE FROM passes'); c.execute('DELETE FROM steps');"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert path.with_name("run.sqlite-journal").stat().st_size
+
+
+def test_what_a_killed_process_left_half_written_is_undone_before_reading(tmp_path: Path, make_rows: MakeRows) -> None:
+    path = tmp_path / "run.sqlite"
+    with PassLog.create(path, {}) as log:
+        log.append(make_rows(0, 500))
+    half_written(path)
+    with LogReader(path) as reader:
+        assert len(reader.rows(0, 10**9)) == 500
+        with PassLog.open_for_append(path) as log:
+            log.append_event("seen", {})
+            log.flush()
+            assert "seen" in [event.kind for event in reader.events()]
+
+
+def test_what_is_half_written_cannot_be_read_where_nothing_can_be_undone(
+    public_path: Path, make_rows: MakeRows, read_only: Protect
+) -> None:
+    path = public_path / "run.sqlite"
+    with PassLog.create(path, {}) as log:
+        log.append(make_rows(0, 500))
+    half_written(path)
+    with read_only(public_path), pytest.raises(RecordError, match=r"run.sqlite-journal has to be merged into it"):
+        LogReader(path)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labctl.contract.errors import InputError
+from labctl.contract.errors import InputError, RecordError
 from labctl.record.folder import LOG_NAME, create_run_folder, find_run, list_runs
 from labctl.record.passes import PassRows
+from labctl.record.schema import create_file
 from labctl.record.writer import PassLog
 
 NOW = datetime(2026, 11, 22, 3, 40, 12)
@@ -19,15 +20,25 @@ NOW = datetime(2026, 11, 22, 3, 40, 12)
 MakeRows = Callable[..., PassRows]
 
 
+def texts(**by_stem: str) -> Callable[[Path], None]:
+    """Fill a folder with text files `stem.yaml`."""
+
+    def fill(folder: Path) -> None:
+        for stem, text in by_stem.items():
+            (folder / f"{stem}.yaml").write_text(text, encoding="utf-8", newline="")
+
+    return fill
+
+
 def folder_of_run(root: Path, name: str, minute: int = 0) -> Path:
-    folder = create_run_folder(root, name, NOW.replace(minute=minute))
+    folder = create_run_folder(root, name, NOW.replace(minute=minute), texts())
     PassLog.create(folder / LOG_NAME, {}).close()
     return folder
 
 
 def test_a_folder_is_named_by_time_and_experiment_and_holds_its_files(tmp_path: Path) -> None:
-    files = {"experiment.yaml": "name: digits\r\n", "chamber.yaml": "name: Kammer ä\n"}
-    folder = create_run_folder(tmp_path / "runs", "digits-acoustic", NOW, files)
+    fill = texts(experiment="name: digits\r\n", chamber="name: Kammer ä\n")
+    folder = create_run_folder(tmp_path / "runs", "digits-acoustic", NOW, fill)
     assert folder == tmp_path / "runs" / "2026-11-22T03-40-12-digits-acoustic"
     assert (folder / "experiment.yaml").read_bytes() == b"name: digits\r\n"
     assert (folder / "chamber.yaml").read_text(encoding="utf-8") == "name: Kammer ä\n"
@@ -36,15 +47,15 @@ def test_a_folder_is_named_by_time_and_experiment_and_holds_its_files(tmp_path: 
 
 
 def test_runs_in_one_second_get_numbers_and_are_never_overwritten(tmp_path: Path) -> None:
-    first, second, third = (create_run_folder(tmp_path, "a", NOW, {"x": str(n)}) for n in range(3))
+    first, second, third = (create_run_folder(tmp_path, "a", NOW, texts(x=str(n))) for n in range(3))
     assert [path.name[20:] for path in (first, second, third)] == ["a", "a-2", "a-3"]
-    assert [(path / "x").read_text() for path in (first, second, third)] == ["0", "1", "2"]
+    assert [(path / "x.yaml").read_text() for path in (first, second, third)] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../up", "a/b", ".hidden", "-x", "ünder"])
 def test_names_that_do_not_suit_a_folder_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot name a run"):
-        create_run_folder(tmp_path, name, NOW)
+        create_run_folder(tmp_path, name, NOW, texts())
     assert not list(tmp_path.iterdir())
 
 
@@ -52,13 +63,16 @@ def test_nothing_half_made_is_left(
     tmp_path: Path, public_path: Path, read_only: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     with pytest.raises(InputError, match="a run cannot be kept in"):
-        create_run_folder(tmp_path, "a", NOW, {"x": "1", "missing/y": "2"})
+        create_run_folder(tmp_path, "a", NOW, lambda folder: (folder / "missing" / "x").touch())
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RecordError, match="is never overwritten"):
+        create_run_folder(tmp_path, "a", NOW, lambda folder: [create_file(folder / LOG_NAME, {}) for _ in range(2)])
     assert not list(tmp_path.iterdir())
     with read_only(public_path), pytest.raises(InputError, match="a run cannot be kept in"):
-        create_run_folder(public_path, "a", NOW)
+        create_run_folder(public_path, "a", NOW, texts())
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="a run cannot be kept in"):
-        create_run_folder(tmp_path / "file", "a", NOW)
+        create_run_folder(tmp_path / "file", "a", NOW, texts())
 
 
 def test_find_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +114,13 @@ def test_find_run_says_what_might_have_been_meant(tmp_path: Path) -> None:
 
 
 def test_runs_are_listed_whatever_their_state(tmp_path: Path, make_rows: MakeRows) -> None:
-    good = create_run_folder(tmp_path, "good", NOW.replace(minute=1))
+    good = create_run_folder(tmp_path, "good", NOW.replace(minute=1), texts())
     with PassLog.create(good / LOG_NAME, {}) as log:
         log.append(make_rows(0, 4, status=np.array([0, 0, 1, 0], dtype=np.uint8)))
         log.append_step(0, 0, {})
         log.append_step(1, 2, {})
-    running = create_run_folder(tmp_path, "running", NOW.replace(minute=2))
-    create_run_folder(tmp_path, "without-log", NOW.replace(minute=3))
+    running = create_run_folder(tmp_path, "running", NOW.replace(minute=2), texts())
+    create_run_folder(tmp_path, "without-log", NOW.replace(minute=3), texts())
     damaged = folder_of_run(tmp_path, "damaged", 4)
     os.truncate(damaged / LOG_NAME, 5000)
     (tmp_path / "notes").mkdir()

@@ -1,0 +1,133 @@
+"""The benchmarks measure what they say, at a tiny size, and write JSON of one form."""
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+
+import pytest
+
+from benchmarks import bluesky_event, harness, overhead, quickstart
+from benchmarks.harness import Row, as_json, over_repeats, table
+from labctl.learning.phyll import Phyll
+
+ROW = Row("part.figure_us", 2.0, 1.0, 3.0, 3, "us", {"rival_us": 5.0})
+
+
+def run_result(accuracy, skip_only):
+    return {"accuracy": accuracy, "interval": [0.9, 1.0], "baselines": {"linear": 0.95, "skip-only": skip_only}}
+
+
+def test_json_has_the_form_that_all_benchmarks_share():
+    result = json.loads(as_json("part", [ROW], quick=True))
+    assert list(result) == ["benchmark", "commit", "quick", "rows"]
+    assert result["benchmark"] == "part"
+    assert result["quick"] is True
+    assert result["rows"] == [
+        {
+            "id": "part.figure_us",
+            "value": 2.0,
+            "low": 1.0,
+            "high": 3.0,
+            "n": 3,
+            "unit": "us",
+            "baselines": {"rival_us": 5.0},
+        }
+    ]
+
+
+def test_repeats_become_median_and_extremes():
+    assert over_repeats("part.figure_us", [3.0, 1.0, 2.0], "us", {"rival_us": 5.0}) == ROW
+
+
+def test_table_shows_every_row_and_baseline():
+    lines = table([ROW]).splitlines()
+    assert lines[1].split() == ["part.figure_us", "2", "1", "3", "3", "us"]
+    assert lines[2].split() == ["rival_us", "5"]
+
+
+def test_quick_is_the_default_and_full_its_opposite():
+    parser = harness.parser("measures")
+    assert parser.parse_args([]).quick
+    assert parser.parse_args(["--quick"]).quick
+    assert not parser.parse_args(["--full"]).quick
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--quick", "--full"])
+
+
+def test_run_prints_the_table_and_writes_the_file(tmp_path, capsys):
+    file = tmp_path / "part.json"
+    seen = []
+
+    def measure(quick):
+        seen.append(quick)
+        return [ROW]
+
+    harness.run("part", "low and high are the extremes", Namespace(quick=False, json=file), measure)
+    assert seen == [False]
+    assert json.loads(file.read_text()) == json.loads(as_json("part", [ROW], quick=False))
+    printed = capsys.readouterr().out
+    assert "low and high are the extremes" in printed
+    assert table([ROW]) in printed
+
+
+@pytest.mark.parametrize("rule", [overhead.Asking, Phyll])
+def test_a_step_takes_time_apart_from_the_layers_own(rule):
+    own_us, layer_us = overhead.step_us(rule, 20)
+    assert own_us > 0
+    assert layer_us > 0
+
+
+def test_step_rows_name_what_they_are_compared_with():
+    rows = overhead.step_rows(steps=5, repeats=2, bluesky=None)
+    assert [row.id for row in rows] == [
+        "overhead.step_us",
+        "overhead.step_with_learning_us",
+        "overhead.instant_layer_us",
+    ]
+    assert rows[0].baselines == {"bluesky_event_us_published": overhead.BLUESKY_EVENT_US}
+    assert all(row.low <= row.value <= row.high and row.n == 2 for row in rows)
+
+
+def test_recorded_rows_are_set_beside_plain_sqlite():
+    row = overhead.record_row(rows=200, repeats=1)
+    assert row.value > 0
+    assert list(row.baselines) == ["sqlite3_commit_per_row_rows_per_s"]
+
+
+def test_help_is_set_beside_python_alone():
+    row = overhead.help_row(repeats=1)
+    assert row.n == 1
+    assert list(row.baselines) == ["python_pass_s", "python_argparse_s"]
+
+
+def test_no_scratch_folder_is_left_behind():
+    overhead.sqlite_rows_per_s(3)
+    assert not list((harness.ROOT / "benchmarks").glob(".scratch-*"))
+
+
+def test_a_failing_process_is_not_timed():
+    with pytest.raises(subprocess.CalledProcessError):
+        overhead.process_s(sys.executable, "-c", "raise SystemExit(1)")
+
+
+def test_the_detector_for_bluesky_reads_what_it_describes():
+    detector = bluesky_event.InstantDetector()
+    (description,), (reading,) = detector.describe().values(), detector.read().values()
+    assert description["shape"] == [len(reading["value"])]
+    assert detector.trigger().done
+
+
+def test_quickstart_rows_carry_the_runs_own_interval_and_baselines():
+    accuracy, seconds = quickstart.single_rows(run_result(0.98, 0.96), 12.0)
+    assert (accuracy.value, accuracy.low, accuracy.high) == (0.98, 0.9, 1.0)
+    assert accuracy.baselines == {"linear": 0.95, "skip-only": 0.96}
+    assert (seconds.id, seconds.value) == ("quickstart.seconds", 12.0)
+
+
+def test_gain_is_the_paired_difference_over_splits():
+    # Differences of 1, 2 and 3 points: mean 2, s = 1, t(0.975, 2) = 4.3027, half width 4.3027/sqrt(3) = 2.4841.
+    accuracy, gain = quickstart.split_rows([run_result(0.97, 0.96), run_result(0.98, 0.96), run_result(0.99, 0.96)])
+    assert accuracy.value == pytest.approx(0.98)
+    assert accuracy.baselines == pytest.approx({"linear": 0.95, "skip-only": 0.96})
+    assert (gain.value, gain.low, gain.high) == pytest.approx((2.0, 2.0 - 2.4841, 2.0 + 2.4841), abs=1e-4)
