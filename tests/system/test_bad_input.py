@@ -1,46 +1,19 @@
 """Whatever is wrong with what a person wrote: one message that says where and what is expected, and nothing happens."""
 
-import contextlib
-import io
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-from unittest.mock import patch
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labctl.cli.main import main
-
 if TYPE_CHECKING:
-    from .conftest import Tree
+    from .conftest import Labctl, Tree
 
 Spoil = Callable[[Path], None]
-
-
-class Said(NamedTuple):
-    """What a command printed and the code it ended with."""
-
-    code: object
-    out: str
-    err: str
-
-
-def labctl(*arguments: str) -> Said:
-    """Run a command in this process, which is quick; what is not meant for people comes through as an exception."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        patch.object(sys, "argv", ["labctl", *arguments]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as left,
-    ):
-        main()
-    return Said(left.value.code, out.getvalue(), err.getvalue())
 
 
 def edit(file: str, old: str, new: str) -> Spoil:
@@ -194,26 +167,20 @@ IN_FILES = {
 }
 
 
-@pytest.fixture
-def at_desk(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the desk."""
-    monkeypatch.chdir(desk)
-    return desk
-
-
 @pytest.mark.parametrize(("spoil", "place", "expected"), IN_FILES.values(), ids=IN_FILES)
-def test_a_file_that_is_wrong(at_desk: Path, tree_of: "Tree", spoil: Spoil, place: str, expected: str) -> None:
-    spoil(at_desk)
-    before = tree_of(at_desk)
+def test_a_file_that_is_wrong(
+    labctl: "Labctl", desk: Path, tree_of: "Tree", spoil: Spoil, place: str, expected: str
+) -> None:
+    spoil(desk)
+    before = tree_of(desk)
     for command in ("run", "validate"):
-        said = labctl(command, "wine.yaml")
-        assert said.code == 2, said
+        said = labctl.quick(command, "wine.yaml", code=2)
         assert said.err.startswith(place), said.err
         assert re.match(r"\w+\.yaml:\d+:\d+: \S", said.err), said.err
         assert expected in said.err
         assert said.err.count("\n") == 1, said.err
         assert said.out == ""
-    assert tree_of(at_desk) == before
+    assert tree_of(desk) == before
 
 
 ON_THE_LINE = {
@@ -249,14 +216,15 @@ ON_THE_LINE = {
 
 
 @pytest.mark.parametrize(("arguments", "expected"), ON_THE_LINE.values(), ids=ON_THE_LINE)
-def test_a_command_line_that_is_wrong(at_desk: Path, tree_of: "Tree", arguments: list[str], expected: str) -> None:
-    before = tree_of(at_desk)
-    said = labctl(*arguments)
-    assert said.code == 2, said
+def test_a_command_line_that_is_wrong(
+    labctl: "Labctl", desk: Path, tree_of: "Tree", arguments: list[str], expected: str
+) -> None:
+    before = tree_of(desk)
+    said = labctl.quick(*arguments, code=2)
     assert expected in said.err
     assert said.err.count("\n") == 1 or (said.err.startswith("Usage: ") and said.err.count("Error: ") == 1)
     assert said.out == ""
-    assert tree_of(at_desk) == before
+    assert tree_of(desk) == before
 
 
 NASTY = [
@@ -285,12 +253,12 @@ def _span(draw: st.DrawFn, n: int) -> tuple[int, int]:
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # an amplitude of 1e308 is unwise, but not wrong
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_file_is_so_bad_that_it_is_not_explained(desk: Path, data: st.DataObject) -> None:
+def test_no_file_is_so_bad_that_it_is_not_explained(labctl: "Labctl", desk: Path, data: st.DataObject) -> None:
     file = data.draw(st.sampled_from(["wine.yaml", "desk.yaml"]))
     text = (desk / file).read_text(encoding="utf-8")
     try:
         (desk / file).write_text(data.draw(spoilt(text)), encoding="utf-8", newline="")
-        said = labctl("validate", str(desk / "wine.yaml"))
+        said = labctl.quick("validate", "wine.yaml", code=None)
     finally:
         (desk / file).write_text(text, encoding="utf-8")
     assert said.code in (0, 2), said

@@ -207,6 +207,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[Path,
         yield {document: pool.submit(follow, document, tmp_path_factory.mktemp("lab")) for document in FOLLOWED[::-1]}
 
 
+@pytest.mark.timeout(600)  # the first of them waits for the others, too
 @pytest.mark.parametrize("document", FOLLOWED, ids=lambda document: str(document.relative_to(ROOT)))
 def test_what_a_document_says_works(document: Path, followed: Mapping[Path, Future[None]]) -> None:
     followed[document].result()

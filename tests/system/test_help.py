@@ -59,7 +59,7 @@ def test_help_is_shown(labctl: "Labctl") -> None:
 
 def test_no_line_of_the_list_of_commands_is_cut_off(labctl: "Labctl") -> None:
     for words in ([], ["runs"]):
-        assert "..." not in labctl(*words, "--help").out.split("Commands:")[1]
+        assert "..." not in labctl.quick(*words, "--help").out.split("Commands:")[1]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_no_line_of_the_list_of_commands_is_cut_off(labctl: "Labctl") -> None:
     ],
 )
 def test_a_mistyped_command(labctl: "Labctl", words: list[str], meant: str) -> None:
-    assert meant in labctl(*words, code=2).err
+    assert meant in labctl.quick(*words, code=2).err
 
 
 def test_the_version(labctl: "Labctl") -> None:

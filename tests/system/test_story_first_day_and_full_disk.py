@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written(labctl: "Labctl", desk: Path, tree_of: 
 
 def test_the_disk_fills_up(labctl: "Labctl", desk: Path) -> None:
     """The disk was full at two in the morning. What was measured must be whole; I make room and go on."""
-    joint = ["--set", "training.schedule=joint"]
+    joint = ["--set", "training.schedule=joint", "--set", "training.epochs=3"]
     full_at_200_kb = ("sh", "-c", 'ulimit -f 200; exec "$@"', "sh")
     answer = labctl("run", "wine.yaml", *joint, code=4, prefix=full_at_200_kb)
     (run,) = labctl.runs()
@@ -65,11 +65,11 @@ def test_the_disk_fills_up(labctl: "Labctl", desk: Path) -> None:
     assert "run.sqlite" in said
     assert "cannot be written" in said
     assert said.endswith(f"labctl resume runs/{run.name}")
-    kept = sum(labctl("runs", "show", "latest", "--json").json["passes"].values())
+    kept = sum(labctl.quick("runs", "show", "latest", "--json").json["passes"].values())
     assert kept > 0
     resumed = labctl("resume", "latest")
     assert f"{kept:,} passes are recorded" in resumed.err
-    assert "equal bit for bit" in labctl("runs", "verify", "latest").out
+    assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
 
 
 def test_no_room_for_a_run_at_all(labctl: "Labctl", desk: Path, tree_of: "Tree") -> None:

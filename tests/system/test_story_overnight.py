@@ -6,7 +6,7 @@ import pty
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,22 +28,16 @@ def test_planning_the_night(labctl: "Labctl", desk: Path, tree_of: "Tree") -> No
     assert tree_of(desk) == before
 
 
-@pytest.mark.parametrize("schedule", ["joint", "cached"])
-def test_the_plan_is_kept(labctl: "Labctl", desk: Path, schedule: str) -> None:
+def test_the_plan_is_kept(labctl: "Labctl", desk: Path, run: Path) -> None:
     """Can I rely on the plan? The passes must be exactly those, the hours and the disk about those."""
-    settings = ["--set", f"training.schedule={schedule}", "--set", "training.epochs=3"]
-    plan = labctl("run", "wine.yaml", "--dry-run", "--json", *settings).json["schedules"][schedule]
-    result = labctl("run", "wine.yaml", "--json", *settings).json
-    assert result["passes"] == plan["training_passes"] + plan["test_passes"]
-    assert result["hardware_s"] == pytest.approx(plan["hardware_s"])
-    (run,) = labctl.runs()
-    size = (run / "run.sqlite").stat().st_size
-    assert size / 2 < plan["disk_bytes"] < size * 2
+    result = labctl.quick("resume", "latest", "--json").json
+    keeps(labctl.quick("run", "wine.yaml", "--dry-run", "--json").json["schedules"]["cached"], result, run)
 
 
 def test_the_log_in_the_morning(labctl: "Labctl", desk: Path) -> None:
-    """The scheduler keeps what was printed. In the morning I want to see how it went, line by line."""
-    answer = labctl("run", "wine.yaml", "--set", "training.schedule=joint", "--set", "training.epochs=3")
+    """The scheduler keeps what was printed. In the morning I want to see how it went, line by line, as planned."""
+    joint = ["--set", "training.schedule=joint", "--set", "training.epochs=3"]
+    answer = labctl("run", "wine.yaml", *joint)
     lines = answer.err.splitlines()
     form = r"epoch \d/3(  [a-z ]+ \d+\.\d %)+  passes [\d,]+/1,070  hardware time left \d+ (s|min)"
     assert [bool(re.fullmatch(form, line)) for line in lines[:3]] == [True] * 3
@@ -54,6 +48,16 @@ def test_the_log_in_the_morning(labctl: "Labctl", desk: Path) -> None:
     log = (run / "run.log").read_text(encoding="utf-8").splitlines()
     assert all(f" run={run.name} pass=" in line for line in log)
     assert "pass=401 labctl.cli.conduct: epoch 1 done: " in log[1]
+    result = labctl.quick("resume", "latest", "--json").json
+    keeps(labctl.quick("run", "wine.yaml", *joint, "--dry-run", "--json").json["schedules"]["joint"], result, run)
+
+
+def keeps(plan: dict[str, Any], result: dict[str, Any], run: Path) -> None:
+    """Check a result against what was planned."""
+    assert result["passes"] == plan["training_passes"] + plan["test_passes"]
+    assert result["hardware_s"] == pytest.approx(plan["hardware_s"])
+    size = (run / "run.sqlite").stat().st_size
+    assert size / 2 < plan["disk_bytes"] < size * 2
 
 
 def test_json_is_one_document(labctl: "Labctl", desk: Path, run: Path) -> None:
@@ -69,7 +73,7 @@ def test_json_is_one_document(labctl: "Labctl", desk: Path, run: Path) -> None:
         ["validate", "wine.yaml"],
         ["validate", "desk.yaml"],
     ):
-        labctl(*command, "--json").json  # noqa: B018 - raises unless it is one document
+        labctl.quick(*command, "--json").json  # noqa: B018 - raises unless it is one document
 
 
 def test_somebody_does_look(labctl: "Labctl", desk: Path) -> None:

@@ -20,8 +20,6 @@ SLIPS = [
     ),
     ("wine.yaml", "rule: phyll", "rule: phylll", "wine.yaml:10:18", 'rule is "phylll"; did you mean "phyll"?'),
     ("wine.yaml", "rig: desk.yaml", "rig: desc.yaml", "wine.yaml:3:6", 'did you mean "desk.yaml"?'),
-    ("desk.yaml", "kind: acoustic", "kind: accoustic", "desk.yaml:20:11", 'did you mean "acoustic"?'),
-    ("desk.yaml", "interface: interface", "interface: interfce", "desk.yaml:20:5", "which the rig does not define"),
 ]
 
 

@@ -31,14 +31,14 @@ def old(request: pytest.FixtureRequest, desk: Path) -> Path:
 
 def test_last_months_run(labctl: "Labctl", desk: Path, old: Path) -> None:
     """I want to look at it, write its report again, export it, and be sure that it is what it was."""
-    listed = labctl("runs", "list").out.splitlines()
+    listed = labctl.quick("runs", "list").out.splitlines()
     assert "534 passes  test accuracy" in listed[0]
     assert "not finished: stopped" in listed[1]
-    assert labctl("runs", "show", "finished", "--json").json["passes"] == {"statistics": 402, "test": 132}
+    assert labctl.quick("runs", "show", "finished", "--json").json["passes"] == {"statistics": 402, "test": 132}
     labctl("report", "finished")
     assert (old / "2026-01-01T00-00-00-finished" / "report.html").stat().st_size > 10_000
-    labctl("runs", "export", "finished", "old.h5")
-    verified = labctl("runs", "verify", "finished", "--json").json
+    labctl.quick("runs", "export", "finished", "old.h5")
+    verified = labctl.quick("runs", "verify", "finished", "--json").json
     assert verified["verified"]
     assert verified["identical"] or not verified["same_arithmetic"], "another processor may round, this one may not"
 
@@ -52,17 +52,17 @@ def test_using_last_months_network(labctl: "Labctl", desk: Path, old: Path) -> N
     predicted = labctl("predict", "finished", "new.npz", "--json").json["classes"]
     names = [f"class_{number}" for number in wine.target[::6]]
     assert np.mean([name == truth for name, truth in zip(predicted, names, strict=True)]) > 0.7
-    before = labctl("runs", "show", "finished", "--json").json["accuracy"]
+    before = labctl.quick("runs", "show", "finished", "--json").json["accuracy"]
     assert abs(labctl("evaluate", "finished", "--json").json["accuracy"] - before) < 0.2
 
 
 def test_going_on_with_a_run_that_the_upgrade_interrupted(labctl: "Labctl", old: Path) -> None:
     """It had been stopped for the upgrade. Now it goes on."""
-    kept = sum(labctl("runs", "show", "stopped", "--json").json["passes"].values())
+    kept = sum(labctl.quick("runs", "show", "stopped", "--json").json["passes"].values())
     resumed = labctl("resume", "stopped")
     assert f"{kept} passes are recorded" in resumed.err
     assert f"{ALL_PASSES} passes" in resumed.out
-    assert "bit for bit" in labctl("runs", "verify", "stopped").out
+    assert "bit for bit" in labctl.quick("runs", "verify", "stopped").out
 
 
 @pytest.mark.parametrize(
@@ -80,23 +80,23 @@ def test_a_run_of_a_later_version(
         connection.execute(change)
     np.savez(desk / "new.npz", x=np.ones((1, 13)))
     before = tree_of(desk)
-    for command in (["resume", "latest"], ["evaluate", "latest"], ["predict", "latest", "new.npz"]):
-        assert said in labctl(*command, code=4).err
-    for command in (["report", "latest"], ["runs", "verify", "latest"]):
-        assert said in labctl(*command, code=4).err
+    for command in ("resume", "evaluate", "report"):
+        assert said in labctl.quick(command, "latest", code=4).err
+    for command in (["predict", "latest", "new.npz"], ["runs", "verify", "latest"]):
+        assert said in labctl.quick(*command, code=4).err
     assert tree_of(desk) == before
-    labctl("runs", "list")  # one run that cannot be read must not hide the others
+    labctl.quick("runs", "list")  # one run that cannot be read must not hide the others
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_files_written_for_an_earlier_version(labctl: "Labctl", example: Path) -> None:
     """My experiment and rig files are a year old. I do not want to touch them."""
-    assert "is valid" in labctl("validate", example).out
+    assert "is valid" in labctl.quick("validate", example).out
     content: Any = yaml.safe_load(example.read_text(encoding="utf-8"))
     kind = content["schema"].split("/")[1]
     frozen = json.loads((example.parent / f"{kind}.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(_as_json(content), frozen)
-    jsonschema.validate(_as_json(content), json.loads(labctl("schema", kind).out))
+    jsonschema.validate(_as_json(content), json.loads(labctl.quick("schema", kind).out))
 
 
 def _as_json(content: Any) -> Any:
