@@ -13,7 +13,7 @@ class Stopped(Exception):  # noqa: N818 - a stop that was asked for is not an er
 
 @contextmanager
 def stop_on_signals() -> Generator[threading.Event]:
-    """Set the yielded event on the first SIGINT or SIGTERM; raise `KeyboardInterrupt` on the second."""
+    """Set the yielded event on the first SIGINT, SIGTERM or SIGHUP; raise `KeyboardInterrupt` on the second."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
@@ -21,9 +21,16 @@ def stop_on_signals() -> Generator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, on_signal) for number in _signals()}
     try:
         yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _signals() -> list[signal.Signals]:
+    """Return the signals that ask to stop: a terminal that is closed is one, unless `nohup` said to ignore it."""
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    heeded = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if hangup is not None and heeded else [])]

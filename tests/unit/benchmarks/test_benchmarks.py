@@ -118,11 +118,10 @@ def test_the_detector_for_bluesky_reads_what_it_describes():
     assert detector.trigger().done
 
 
-def test_quickstart_rows_carry_the_runs_own_interval_and_baselines():
-    accuracy, seconds = quickstart.single_rows(run_result(0.98, 0.96), 12.0)
+def test_quickstart_accuracy_carries_the_runs_own_interval_and_baselines():
+    accuracy = quickstart.accuracy_row(run_result(0.98, 0.96))
     assert (accuracy.value, accuracy.low, accuracy.high) == (0.98, 0.9, 1.0)
     assert accuracy.baselines == {"linear": 0.95, "skip-only": 0.96}
-    assert (seconds.id, seconds.value) == ("quickstart.seconds", 12.0)
 
 
 def test_gain_is_the_paired_difference_over_splits():
