@@ -31,7 +31,7 @@ check: setup
 	$(BIN)/pyright --pythonplatform Darwin
 
 test: system-deps setup check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 clean:
 	rm -rf $(VENV) build dist
