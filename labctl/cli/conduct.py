@@ -94,7 +94,8 @@ def _progress(folder: Path, loaded: LoadedExperiment, task: Task) -> Progress:
     plan = plan_run(loaded.experiment.training.schedule, task.rule, task.infos, len(data.train_y), len(data.test_y))
     with LogReader(folder / LOG_NAME) as reader:
         recorded = sum(reader.count_by_purpose().values())
-    return Progress(plan, task.epochs, recorded)
+        checkpoint = reader.latest_checkpoint()
+    return Progress(plan, task.epochs, recorded, epoch=checkpoint.epoch if checkpoint else 0)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import click
 
 from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
+from labctl.cli.signals import say_stopping
 from labctl.orchestrator.assembly import build_bench
 from labctl.orchestrator.runs import check_bench, continue_run, reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
@@ -34,7 +35,7 @@ def command(run: str, root: Path, as_json: bool) -> None:
             check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
             with (
-                stop_on_signals() as stop,
+                stop_on_signals(say_stopping) as stop,
                 resumable(folder),
                 continue_run(folder, loaded) as log,
                 opened(bench.rigs.values()),

@@ -8,6 +8,7 @@ import click
 from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
 from labctl.cli.dryrun import plans_as_json, plans_as_text
+from labctl.cli.signals import say_stopping
 from labctl.config.loading import load_experiment
 from labctl.orchestrator.assembly import build_bench, build_task
 from labctl.orchestrator.plan import SCHEDULES, plan_run
@@ -44,7 +45,7 @@ def command(
             chosen = loaded.experiment.training.schedule
             click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))
             return
-        with stop_on_signals() as stop, opened(bench.rigs.values()):
+        with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
             folder, log = begin_run(loaded, bench, task, root)
             with resumable(folder), log:
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)

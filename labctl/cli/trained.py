@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from labctl.cli.main import EXIT_STOPPED
+from labctl.cli.signals import say_stopping
 from labctl.config.loading import MAIN_RIG, LoadedExperiment, load_rig
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Stop
@@ -57,7 +58,7 @@ def in_use(trained: Trained) -> Generator[tuple[PassLog, Stop]]:
     """
     try:
         with (
-            stop_on_signals() as stop,
+            stop_on_signals(say_stopping) as stop,
             continue_run(trained.folder, trained.loaded) as log,
             log_file(trained.folder),
             opened(trained.bench.rigs.values()),

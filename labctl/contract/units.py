@@ -4,6 +4,7 @@ A field of a settings model is annotated with one of the types below; the model 
 that the field's name states (`settle_s`, `tones_hz`), and a number without a unit is refused.
 """
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ def parse_quantity(value: object, units: Mapping[str, float]) -> float:
         raise ValueError(f"'{value}' is not a number with a unit ({known}), as in '1.5 {example}'")
     number, unit = match.groups()
     if unit not in units:
-        raise ValueError(f"'{unit}' is not a unit known here: {known}")
+        close = difflib.get_close_matches(unit, units, n=1)
+        hint = f"; did you mean '{number} {close[0]}'?" if close else ""
+        raise ValueError(f"'{unit}' is not a unit known here: {known}{hint}")
     quantity = _scaled(number, units[unit])
     if not math.isfinite(quantity):
         raise ValueError(f"'{value}' is not finite")

@@ -39,7 +39,7 @@ def _csv_samples(path: Path, feature_names: Sequence[str], ignore: Collection[st
     samples = table.numbers(feature_names)
     if extra:
         raise InputError(
-            f"{path.name}: the training data had no column {listed(extra)}; remove it, or say to ignore it"
+            f"{path.name}: the training data had no column {listed(extra)}; remove it, or name it with --ignore"
         )
     check_features(path.name, samples, feature_names, table.place(feature_names, ""))
     return samples

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,14 +12,18 @@ class Stopped(Exception):  # noqa: N818 - a stop that was asked for is not an er
 
 
 @contextmanager
-def stop_on_signals() -> Generator[threading.Event]:
-    """Set the yielded event on the first SIGINT, SIGTERM or SIGHUP; raise `KeyboardInterrupt` on the second."""
+def stop_on_signals(acknowledge: Callable[[], None] = lambda: None) -> Generator[threading.Event]:
+    """Set the yielded event on the first SIGINT, SIGTERM or SIGHUP; raise `KeyboardInterrupt` on the second.
+
+    `acknowledge` is called after the first: the pass under way may take minutes.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        acknowledge()
 
     previous = {number: signal.signal(number, on_signal) for number in _signals()}
     try:

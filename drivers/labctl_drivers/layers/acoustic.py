@@ -76,7 +76,8 @@ class AcousticLayer:
     @property
     def state_id(self) -> str:
         """Name the burst design together with the interface's own state."""
-        text = self._settings.model_dump_json() + self._interface.state_id
+        # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
+        text = self._settings.model_dump_json(exclude_defaults=True) + self._interface.state_id
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def open(self) -> None:

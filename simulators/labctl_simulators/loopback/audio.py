@@ -143,7 +143,9 @@ class SimulatedInterface:
     @property
     def state_id(self) -> str:
         """Name the medium and everything else that the settings determine."""
-        return hashlib.sha256(self._settings.model_dump_json().encode()).hexdigest()[:12]
+        # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
+        text = self._settings.model_dump_json(exclude_defaults=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def open(self) -> None:
         """Compute the box's impulse responses; does nothing when already open."""

@@ -77,7 +77,9 @@ class SimulatedMicrowaveLayer:
     @property
     def state_id(self) -> str:
         """Name the medium and everything else that the settings determine, but for planned faults."""
-        return hashlib.sha256(self._settings.model_dump_json(exclude={"faults"}).encode()).hexdigest()[:12]
+        return hashlib.sha256(
+            self._settings.model_dump_json(exclude={"faults"}, exclude_defaults=True).encode()
+        ).hexdigest()[:12]
 
     def open(self) -> None:
         """Solve the empty box at every frequency; does nothing when already open."""

@@ -242,7 +242,8 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
     )
     bright = brightness(modulator, pixels, matrix, modulation.typical_drive)
     counts = settings.camera.exposed().mean_counts / bright
-    digest = hashlib.sha256(settings.model_dump_json(exclude={"medium": {"path"}}).encode() + matrix.tobytes())
+    described = settings.model_dump_json(exclude={"medium": {"path"}}, exclude_defaults=True)
+    digest = hashlib.sha256(described.encode() + matrix.tobytes())
     return OpticalLayer(
         settings,
         LightPath(modulator, pixels, matrix, counts),

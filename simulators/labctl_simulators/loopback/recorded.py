@@ -68,7 +68,8 @@ class RecordedLayer:
         self.surrogate = surrogate
         self._settings = settings
         self._clock = clock
-        self._state_id = hashlib.sha256((settings.model_dump_json(exclude={"path"}) + digest).encode()).hexdigest()[:12]
+        described = settings.model_dump_json(exclude={"path"}, exclude_defaults=True)
+        self._state_id = hashlib.sha256((described + digest).encode()).hexdigest()[:12]
         self._info = _layer_info(surrogate, name, settings.pass_s)
         self._open = False
         self._epoch_s = 0.0

@@ -48,7 +48,7 @@ def test_arrays_are_matched_by_position(tmp_path: Path) -> None:
         ("F2,G1\n1,2\n", 'new.csv: has no column "F1"; it has: F2, G1'),
         (
             "F1,F2,F3,token\n1,2,3,4\n",
-            "new.csv: the training data had no column F3, token; remove it, or say to ignore it",
+            "new.csv: the training data had no column F3, token; remove it, or name it with --ignore",
         ),
         ("F1,F2\n", "new.csv: has no rows"),
         ("F1,F2\n1,x\n", 'new.csv:2: column "F2": "x" is not a number'),

@@ -9,13 +9,15 @@ from labctl.orchestrator.stopping import stop_on_signals
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with stop_on_signals() as stop:
+    before, told = signal.getsignal(number), list[str]()
+    with stop_on_signals(lambda: told.append("stopping")) as stop:
         assert not stop.is_set()
+        assert told == []
         signal.raise_signal(number)
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
+        assert told == ["stopping"]
     assert signal.getsignal(number) is before
 
 
