@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ REPEATS_PER_ID = 256
 MAX_ID = 2**63 // REPEATS_PER_ID - 1
 
 _INT64, _UINT8, _FLOAT32, _FLOAT64 = (np.dtype(name) for name in ("int64", "uint8", "float32", "float64"))
+_COLUMNS = (("ids", _INT64), ("samples", _INT64), ("labels", _INT64), ("status", _UINT8), ("time_s", _FLOAT64))
 
 Integers = NDArray[np.int64]
 Texts = NDArray[np.str_]
@@ -47,21 +49,17 @@ class PassRows:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        columns = (
-            ("ids", self.ids, 1, _INT64),
-            ("samples", self.samples, 1, _INT64),
-            ("labels", self.labels, 1, _INT64),
-            ("status", self.status, 1, _UINT8),
-            ("time_s", self.time_s, 1, _FLOAT64),
-            ("drives", self.drives, 2, _FLOAT32),
-            ("responses", self.responses, 2, self.responses.dtype),
-        )
-        for name, column, n_axes, dtype in columns:
-            shape = column.shape
-            if len(shape) != n_axes or shape[0] != n or 0 in shape[1:]:
-                raise ValueError(f"{name} of {n} passes have shape {shape}")
+        for name, dtype in _COLUMNS:
+            column: NDArray[Any] = getattr(self, name)
+            if column.shape != (n,):
+                raise ValueError(f"{name} of {n} passes have shape {column.shape}")
             if column.dtype != dtype:
                 raise ValueError(f"{name} of passes are {dtype}, got {column.dtype}")
+        for name, values in (("drives", self.drives), ("responses", self.responses)):
+            if values.ndim != 2 or len(values) != n or values.shape[1] == 0:
+                raise ValueError(f"{name} of {n} passes have shape {values.shape}")
+        if self.drives.dtype != _FLOAT32:
+            raise ValueError(f"drives of passes are {_FLOAT32}, got {self.drives.dtype}")
         if self.responses.dtype.kind not in "biufc":
             raise ValueError(f"responses are numbers, got {self.responses.dtype}")
         if not 0 <= self.repeat < REPEATS_PER_ID:
