@@ -18,15 +18,19 @@ class RecordedRows:
         rejected = [part for status in reader.rejected() for part in reader.passes(first_id, status=status)]
         self._rejected_ids = np.array([row for part in rejected for row in part.ids], np.int64)
         self._rejected_repeats = np.array([repeat for part in rejected for repeat in part.repeats], np.int64)
+        ids = [*(block.ids for block in self._blocks), self._rejected_ids]
+        self._last_id = max(int(each.max(initial=-1)) for each in ids)
 
     def fill(self, acquisition: Rows, values: ResponseValues) -> NDArray[np.bool_]:
         """Write recorded responses into `values` and return which rows they are.
 
         Raises `RecordError` when a recorded row is of another sample or label than the one asked for.
         """
+        done = np.zeros(len(values), np.bool_)
+        if acquisition.first_id > self._last_id:
+            return done
         stored = self._blocks[acquisition.request.block]
         first, last = np.searchsorted(stored.ids, [acquisition.first_id, acquisition.first_id + len(values)])
-        done = np.zeros(len(values), np.bool_)
         if first == last:
             return done
         found = stored.ids[first:last] - acquisition.first_id
@@ -44,6 +48,8 @@ class RecordedRows:
 
     def attempts(self, acquisition: Rows) -> int:
         """Return how often a row of the acquisition has been rejected at most."""
+        if acquisition.first_id > self._last_id:
+            return 0
         ids = acquisition.ids
         here = (self._rejected_ids >= ids[0]) & (self._rejected_ids <= ids[-1])
         return int((self._rejected_repeats[here] + 1).max(initial=0))
