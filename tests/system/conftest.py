@@ -132,6 +132,7 @@ class Labctl:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # as in a terminal, were this under nohup
         )
         self.started.append(process)
         return Going(process, self)
