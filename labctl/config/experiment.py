@@ -90,6 +90,7 @@ class IdxData(_Data):
     labels: FileName = Field(description="their labels")
     test_images: FileName | None = Field(default=None, description="images of the test set, if it has files of its own")
     test_labels: FileName | None = Field(default=None, description="labels of the test set")
+    crop: int = Field(default=0, ge=0, description="rows and columns of pixels to cut off at every edge")
 
     @model_validator(mode="after")
     def _test_set_is_whole_and_alone(self) -> Self:
@@ -236,6 +237,9 @@ class PhyllTraining(Settings):
         default=0.0, ge=0, description="how much wrong labels that look right are preferred; 0: drawn uniformly"
     )
     inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
+    shifts: int = Field(
+        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
+    )
     optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
     precision: Precision = Field(default="float32", description="number type of the weights")
     init_from: FileName | None = Field(
@@ -315,6 +319,17 @@ class Experiment(Settings):
         if training.rule == "phyll" and training.negatives == "all" and training.hardness:
             what = "hardness chooses among wrong labels, but negatives is all of them; expected one of the two"
             raise PlacedError(("training", "hardness"), what)
+        return self
+
+    @model_validator(mode="after")
+    def _shifted_images_are_new_passes(self) -> Self:
+        training = self.training
+        if training.rule == "phyll" and training.shifts and training.schedule != "joint":
+            what = f'shifted images are new drives in every epoch, but schedule is "{training.schedule}"'
+            raise PlacedError(("training", "shifts"), f"{what}; expected shifts: 0 or schedule: joint")
+        if training.rule == "phyll" and training.shifts and self.data.normalise not in ("max", "none"):
+            what = f'shifted pixels need one scale for all of them, but normalise is "{self.data.normalise}"'
+            raise PlacedError(("training", "shifts"), f"{what}; expected shifts: 0 or normalise: max or none")
         return self
 
     @model_validator(mode="after")

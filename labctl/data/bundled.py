@@ -19,6 +19,7 @@ def load_bundled(name: BundledName) -> Dataset:
         [str(target) for target in bunch["target_names"]],
         place=lambda row, column: f"{name}: row {row}" + ("" if column is None else f", column {column}"),
         feature_names=bunch["feature_names"],
+        image_shape=(8, 8) if name == "digits" else None,
     )
 
 

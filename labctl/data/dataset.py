@@ -15,6 +15,9 @@ Features = NDArray[Any]
 """(n, d) real numbers in the type they were stored in."""
 Labels = NDArray[np.int64]
 
+ImageShape = tuple[int, int]
+"""Rows and columns of pixels."""
+
 Place = Callable[[int, int | None], str]
 """Says where in a file row i stands: its feature j, or its label for None."""
 
@@ -24,9 +27,10 @@ class Dataset:
     """Samples as they were found, checked and never normalised. Its arrays are read-only.
 
     `features` (n, d), `labels` (n,) in 0 to C-1 naming entries of `class_names` (C). `feature_names` has d names, or
-    none where the source gives its features no name. `groups` (n,) numbers what must not be split (a speaker, a
-    session). `official_test` holds the sorted rows of the test part when the source brings its own. `fingerprint` is
-    the SHA-256 of all of that in a fixed byte order; `name` is not part of it.
+    none where the source gives its features no name; `image_shape` is (rows, columns) where a sample is an image, row
+    by row. `groups` (n,) numbers what must not be split (a speaker, a session). `official_test` holds the sorted rows
+    of the test part when the source brings its own. `fingerprint` is the SHA-256 of all of that but `image_shape` in a
+    fixed byte order; `name` is not part of it.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Dataset:
     groups: Labels | None
     official_test: Labels | None
     fingerprint: str
+    image_shape: ImageShape | None = None
 
     @property
     def n_features(self) -> int:
@@ -59,6 +64,7 @@ def build_dataset(
     feature_names: Sequence[str] = (),
     groups: NDArray[Any] | None = None,
     official_test: NDArray[Any] | None = None,
+    image_shape: ImageShape | None = None,
 ) -> Dataset:
     """Return the dataset of these arrays, or raise `InputError` naming file, row and column of what is wrong.
 
@@ -77,7 +83,7 @@ def build_dataset(
         None if groups is None else _read_only(groups, np.int64),
         None if official_test is None else _read_only(np.sort(official_test), np.int64),
     )
-    return Dataset(name, *parts, fingerprint=_fingerprint(*parts))
+    return Dataset(name, *parts, fingerprint=_fingerprint(*parts), image_shape=image_shape)
 
 
 def check_features(name: str, features: Features, feature_names: Sequence[str], place: Place) -> None:

@@ -24,10 +24,13 @@ _MAX_DIMENSIONS = 32
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def load_idx(images: Path, labels: Path, test_images: Path | None = None, test_labels: Path | None = None) -> Dataset:
+def load_idx(
+    images: Path, labels: Path, test_images: Path | None = None, test_labels: Path | None = None, *, crop: int = 0
+) -> Dataset:
     """Return the dataset of an image file and a label file, images flattened row by row and scaled not at all.
 
-    With a pair of test files their rows come last and are the official test part. Raises `InputError`.
+    `crop` rows and columns are cut off at every edge. With a pair of test files their rows come last and are the
+    official test part. Raises `InputError`.
     """
     if (test_images is None) != (test_labels is None):
         raise InputError(f"{images.name}: test images and test labels come as a pair; give both or neither")
@@ -35,21 +38,37 @@ def load_idx(images: Path, labels: Path, test_images: Path | None = None, test_l
     if test_images is not None and test_labels is not None:
         pairs.append((test_images, test_labels))
     parts = [_read_pair(*pair) for pair in pairs]
-    if len({(part.shape[1], part.dtype) for part, _ in parts}) > 1:
+    shapes = [part.shape[1:] for part, _ in parts]
+    if len({(part.shape[1:], part.dtype) for part, _ in parts}) > 1:
         raise InputError(
-            f"{pairs[1][0].name}: images of {parts[1][0].shape[1]} {parts[1][0].dtype} pixels, "
-            f"but {images.name} has {parts[0][0].shape[1]} {parts[0][0].dtype} pixels"
+            f"{pairs[1][0].name}: images of {_size(shapes[1])} {parts[1][0].dtype} pixels, "
+            f"but {images.name} has {_size(shapes[0])} {parts[0][0].dtype} pixels"
         )
+    if crop:
+        parts = [(_cropped(images.name, pixels, crop), classes) for pixels, classes in parts]
     n_train = len(parts[0][0])
+    shape = parts[0][0].shape[1:]
     numbers, class_names = number_array(labels.name, np.concatenate([part for _, part in parts]))
     return build_dataset(
         images.name,
-        np.concatenate([part for part, _ in parts]),
+        np.concatenate([part.reshape(len(part), math.prod(shape)) for part, _ in parts]),
         numbers,
         class_names,
         place=_place(pairs, n_train),
         official_test=np.arange(n_train, len(numbers)) if len(pairs) > 1 else None,
+        image_shape=(shape[0], shape[1]) if len(shape) == 2 else None,
     )
+
+
+def _cropped(name: str, images: NDArray[Any], crop: int) -> NDArray[Any]:
+    """Return images (n, rows, columns) without `crop` rows and columns at every edge."""
+    if images.ndim != 3 or min(images.shape[1:]) <= 2 * crop:
+        raise InputError(f"{name}: crop {crop} leaves nothing of images of {_size(images.shape[1:])} pixels")
+    return images[:, crop:-crop, crop:-crop]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _place(pairs: list[tuple[Path, Path]], n_train: int) -> Place:
@@ -61,7 +80,7 @@ def _place(pairs: list[tuple[Path, Path]], n_train: int) -> Place:
 
 
 def _read_pair(images: Path, labels: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return images as (n, pixels) and labels as (n,)."""
+    """Return images (n, rows, columns), or of whatever shape they are, and labels (n,)."""
     pixels, classes = read_idx(images), read_idx(labels)
     if pixels.ndim < 2:
         raise InputError(f"{images.name}: has {pixels.ndim} dimension(s); images have at least 2")
@@ -71,7 +90,7 @@ def _read_pair(images: Path, labels: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         )
     if len(pixels) != len(classes):
         raise InputError(f"{images.name}: has {len(pixels)} images but {labels.name} has {len(classes)} labels")
-    return pixels.reshape(len(pixels), math.prod(pixels.shape[1:])), classes
+    return pixels, classes
 
 
 def read_idx(path: Path) -> NDArray[Any]:

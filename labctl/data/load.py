@@ -10,7 +10,7 @@ from labctl.config.experiment import CsvData, Data, IdxData, NpzData
 from labctl.contract.errors import InputError
 from labctl.data.bundled import load_bundled
 from labctl.data.csv_file import load_csv
-from labctl.data.dataset import Dataset, Labels
+from labctl.data.dataset import Dataset, ImageShape, Labels
 from labctl.data.idx_file import load_idx
 from labctl.data.normalise import Normalisation, fit_normalisation
 from labctl.data.npz_file import load_npz
@@ -27,7 +27,8 @@ def load_dataset(settings: Data, folder: Path) -> Dataset:
         case IdxData():
             tests = (settings.test_images, settings.test_labels)
             test_images, test_labels = (None if name is None else folder / name for name in tests)
-            return load_idx(folder / settings.images, folder / settings.labels, test_images, test_labels)
+            images, labels = folder / settings.images, folder / settings.labels
+            return load_idx(images, labels, test_images, test_labels, crop=settings.crop)
         case _:
             return load_bundled(settings.source)
 
@@ -37,7 +38,7 @@ class PreparedData:
     """Normalised samples of both parts, float32, with their class numbers.
 
     `train_index` and `test_index` are the sorted rows of the dataset that `train_x` (n_train, d) and `test_x`
-    (n_test, d) come from; `fingerprint` is the dataset's.
+    (n_test, d) come from; `fingerprint` and `image_shape` are the dataset's.
     """
 
     train_x: NDArray[np.float32]
@@ -50,6 +51,7 @@ class PreparedData:
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     fingerprint: str
+    image_shape: ImageShape | None
 
     @property
     def n_features(self) -> int:
@@ -85,6 +87,7 @@ def prepare(dataset: Dataset, settings: Data) -> PreparedData:
         dataset.class_names,
         dataset.feature_names,
         dataset.fingerprint,
+        dataset.image_shape,
     )
 
 

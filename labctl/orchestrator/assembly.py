@@ -12,6 +12,7 @@ from labctl.config.placing import errors_at
 from labctl.contract.errors import InputError
 from labctl.contract.layer import LayerInfo, PhysicalLayer
 from labctl.data.load import PreparedData, load_dataset, prepare
+from labctl.data.shifts import Shifts, make_shifts
 from labctl.learning.rule import LearningRule
 from labctl.learning.rules import make_rule
 from labctl.network.label import Vectors
@@ -34,6 +35,7 @@ class Task:
     features: Vectors
     rule: LearningRule
     infos: tuple[LayerInfo, ...]
+    shifts: Shifts | None = None
 
     @property
     def stages(self) -> tuple[range, ...]:
@@ -108,10 +110,12 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo], *, start: P
         raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
     with errors_at(document, "training"):
         rule = make_rule(experiment.training, network)
+    with errors_at(document, "training", "shifts"):
+        shifts = make_shifts(getattr(experiment.training, "shifts", 0), data.image_shape)
     features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
     features[data.train_index] = data.train_x
     features[data.test_index] = data.test_x
-    task = Task(experiment, data, features, rule, tuple(infos))
+    task = Task(experiment, data, features, rule, tuple(infos), shifts)
     start = start or starting_model(loaded)
     if start is not None:
         _start_from(start, loaded, task)

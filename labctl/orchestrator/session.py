@@ -110,6 +110,7 @@ def make_training(
         samples=task.data.train_index,
         seed=task.experiment.seed,
         stages=task.stages,
+        shifts=task.shifts,
         record=record,
         checkpoint_every=task.experiment.record.checkpoint_every,
         observer=observer,

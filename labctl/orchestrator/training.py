@@ -1,11 +1,13 @@
 """The training loop: epochs and batches, every draw named by seed and epoch so that it can be repeated exactly."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.data.shifts import Shifts
 from labctl.learning.rule import Batch, LearningRule, Metrics
 from labctl.network.label import Vectors
 from labctl.network.randomness import named_generator
@@ -45,7 +47,7 @@ class Training:
     """Trains `rule` on `features` (n, d), `labels` (n,) and their data-set indices `samples` (n,).
 
     Each of `stages` names blocks that are trained together, for as many epochs as the rule says; epochs are counted on
-    from stage to stage.
+    from stage to stage. With `shifts` every epoch sees each image at another place.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Training:
         samples: NDArray[np.int64],
         seed: int,
         stages: Sequence[range],
+        shifts: Shifts | None = None,
         record: TrainingRecord | None = None,
         checkpoint_every: int = 1,
         observer: Observer | None = None,
@@ -69,6 +72,7 @@ class Training:
         self._batch = Batch(features, labels, samples)
         self._seed = seed
         self._stages = stages
+        self._shifts = shifts
         self._record = record
         self._checkpoint_every = checkpoint_every
         self._observer = observer
@@ -106,6 +110,8 @@ class Training:
         for start in starts:
             self._acquisition.heed_stop()
             batch = self._part(order[start : start + self._rule.batch])
+            if self._shifts is not None:
+                batch = replace(batch, features=self._shifts(batch.features, generator))
             progress = (epoch % self._rule.epochs + start / len(order)) / self._rule.epochs
             metrics = carry_out(self._rule.step(batch, generator, progress, blocks), self._schedule)
             if self._record is not None:

@@ -163,6 +163,24 @@ IN_FILES = {
     "an array missing": (npz(x=X, labels=Y), "wine.yaml:5:7", '"y"'),
     "a truncated archive": (truncated, "wine.yaml:5:7", "wine.npz"),
     "pickled objects": (npz(x=X, y=np.array([{}] * 30, dtype=object)), "wine.yaml:5:7", "wine.npz"),
+    "no images to shift": (
+        edit("wine.yaml", "schedule: cached,", "schedule: joint, shifts: 1,"),
+        "wine.yaml:10:",
+        'normalise is "min-max"',
+    ),
+    "shifts of table rows": (
+        both(
+            edit("wine.yaml", "schedule: cached,", "schedule: joint, shifts: 1,"),
+            edit("wine.yaml", "label: cultivar,", "label: cultivar, normalise: max,"),
+        ),
+        "wine.yaml:10:",
+        "no images of rows and columns",
+    ),
+    "shifts out of a cache": (
+        edit("wine.yaml", "schedule: cached,", "schedule: cached, shifts: 1,"),
+        "wine.yaml:10:",
+        "expected shifts: 0 or schedule: joint",
+    ),
     "no test sample": (edit("wine.yaml", "test_fraction: 0.25", "test_fraction: 0"), "wine.yaml:5:", "above 0"),
 }
 

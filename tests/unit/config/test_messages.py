@@ -12,7 +12,8 @@ from labctl.config.loading import experiment_from_text
 from labctl.config.schema import experiment_schema
 
 PHYLL_KEYS = (
-    "rule, schedule, epochs, batch, theta, loss, negatives, hardness, inner_steps, optimizer, precision, init_from"
+    "rule, schedule, epochs, batch, theta, loss, negatives, hardness, inner_steps, shifts, optimizer, precision, "
+    "init_from"
 )
 NAME = 'a name of letters, digits, ".", "_" and "-" that starts with a letter or digit'
 PART = 'a name of letters, digits, "_" and "-" that starts with a letter or digit'

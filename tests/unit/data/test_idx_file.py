@@ -117,7 +117,7 @@ def test_faults_of_the_test_files_are_theirs(tmp_path: Path) -> None:
     test_labels = written(tmp_path / "tl", np.array([0, 1, 1, 9], dtype=np.uint8))
     test_images = written(tmp_path / "t2", IMAGES)
     assert message_of(images, labels, other_size, test_labels) == (
-        "ti: images of 3 uint8 pixels, but images has 6 uint8 pixels"
+        "ti: images of 1 x 3 uint8 pixels, but images has 2 x 3 uint8 pixels"
     )
     assert message_of(images, labels, test_images, test_labels) == (
         "tl: label 3: label 9 is outside 0 to 2; class numbers start at 0 and leave no gap"
@@ -166,3 +166,15 @@ def test_arbitrary_bytes_are_refused_or_read(scratch: Path, head: bytes, tail: b
     content = gzip.compress(head + tail) if packed else head + tail
     with contextlib.suppress(InputError):
         assert read_idx(written(scratch / "array", content)).size >= 1
+
+
+def test_cropped_images_are_the_middle(tmp_path: Path) -> None:
+    images = np.arange(2 * 5 * 4, dtype=np.uint8).reshape(2, 5, 4)
+    dataset = load_idx(*files(tmp_path, images, LABELS[:2]), crop=1)
+    np.testing.assert_array_equal(dataset.features, images[:, 1:-1, 1:-1].reshape(2, 6))
+    assert dataset.image_shape == (3, 2)
+
+
+def test_a_crop_leaves_something(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="crop 1 leaves nothing of images of 2 x 3 pixels"):
+        load_idx(*files(tmp_path), crop=1)

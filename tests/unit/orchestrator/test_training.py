@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowIds, Stop
+from labctl.data.shifts import Shifts
 from labctl.learning.phyll import Phyll
 from labctl.learning.requests import Requests
 from labctl.learning.rule import Batch, Metrics
@@ -147,6 +149,19 @@ def test_training_follows_its_seed(make_task: MakeTask, settings: dict[str, Any]
     first = trained(make_task, layers, **settings)
     assert same(first, trained(make_task, layers, **settings))
     assert not same(first, trained(make_task, layers, seed=2, **settings))
+
+
+def test_shifted_images_are_drawn_by_the_seed(make_task: MakeTask) -> None:
+    layers = [InstantLayer(8, 6)]
+
+    def shifted() -> Arrays:
+        task = replace(make_task(layers, schedule="joint"), shifts=Shifts(1, (1, 3)))
+        acquisition = Acquisition(task.rule.network, task.infos, layers)
+        make_training(task, task.schedule(acquisition), acquisition).run()
+        return task.rule.arrays()
+
+    assert same(shifted(), shifted())
+    assert not same(shifted(), trained(make_task, layers, schedule="joint"))
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
