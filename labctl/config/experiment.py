@@ -192,6 +192,7 @@ class Block(Settings):
     skip: bool = Field(description="whether the weights also see what was encoded, past the layer")
     units: int = Field(gt=0, description="outputs of the digital weights")
     standardise: bool = Field(default=True, description="scale responses to zero mean and unit variance")
+    reads: int = Field(default=1, ge=1, le=1000, description="passes that a response is the mean of")
 
 
 class Network(Settings):

@@ -48,7 +48,8 @@ class LayerInfo:
     """What a layer says about itself before it is opened.
 
     `resources` names the instruments the layer occupies: layers that share one are never measured at once.
-    `nominal_pass_s` is the hardware time of one pass; `response_dtype` the numpy name of the response's type.
+    `nominal_pass_s` is the hardware time of one pass, `switch_s` what it takes to change its instruments over from the
+    operating point of another layer to this one's; `response_dtype` the numpy name of the response's type.
     """
 
     name: str
@@ -58,6 +59,7 @@ class LayerInfo:
     resources: frozenset[str]
     simulated: bool
     response_dtype: str = "float32"
+    switch_s: float = 0.0
 
     @property
     def n_inputs(self) -> int:

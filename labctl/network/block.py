@@ -19,13 +19,17 @@ from labctl.network.standardise import Standardiser
 
 @dataclass
 class Block:
-    """One physical layer with what surrounds it. `weights` is (units, n_features + 1), the last column the bias."""
+    """One physical layer with what surrounds it.
+
+    A response is the mean of `reads` passes. `weights` is (units, n_features + 1), the last column the bias.
+    """
 
     layer: str
     encoder: Encoder
     standardise: bool
     standardiser: Standardiser
     skip: bool
+    reads: int
     weights: Vectors
     reference: Vectors
 

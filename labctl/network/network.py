@@ -93,6 +93,7 @@ def _build_block(
         standardise=settings.standardise,
         standardiser=Standardiser.neutral(layer.n_outputs, dtype),
         skip=settings.skip,
+        reads=settings.reads,
         weights=_initial_weights(settings.units, n_features, dtype, named_generator(seed, "weights", number)),
         reference=reference_direction(settings.units, named_generator(seed, "reference", number), dtype),
     )

@@ -1,7 +1,8 @@
 """Turns measurement requests into physical passes, each recorded before anything is learnt from it.
 
-Every row of a request has an id: ids are given out in the order of measurement and depend on nothing but the
-experiment, so a row that the pass log already holds is taken from there and never measured again.
+A response is the mean of its block's reads, each of them a row. Every row of a request has an id: ids are given out in
+the order of measurement and depend on nothing but the experiment, so a row that the pass log already holds is taken
+from there and never measured again.
 """
 
 import logging
@@ -26,8 +27,10 @@ from labctl.contract.layer import (
 )
 from labctl.learning.requests import Measure
 from labctl.network.network import Network
+from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.stopping import Stopped
+from labctl.orchestrator.switching import Switching
 from labctl.record.passes import REPEATS_PER_ID, PassRows
 
 _OK = int(RowStatus.OK)
@@ -58,7 +61,10 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one request in the order of measurement: ids `first_id`, `first_id` + 1, ..."""
+    """The rows of one request in the order of measurement: ids `first_id`, `first_id` + 1, ...
+
+    Each response asked for takes as many rows as its block takes reads.
+    """
 
     request: Measure
     first_id: int
@@ -121,6 +127,7 @@ class Acquisition:
         self._on_rows = on_rows
         self._generator = np.random.default_rng(0)
         self._states: dict[int, str] = {}
+        self._switching = Switching(infos)
 
     def begin(self, generator: np.random.Generator) -> None:
         """Take over the random numbers that decide the order of the coming acquisitions."""
@@ -147,23 +154,25 @@ class Acquisition:
         used[request.purpose] = used.get(request.purpose, 0) + len(rows.order)
         requested = np.empty_like(values)
         requested[rows.order] = values
-        return requested.reshape(*request.labels.shape, info.n_outputs)
+        return mean_of_reads(requested.reshape(*request.labels.shape, -1, info.n_outputs))
 
     def _rows(self, request: Measure) -> Rows:
         groups, k = request.labels.shape
-        order = counterbalanced_order(groups, k, self._generator)
-        group: NDArray[np.int64] = order // k
+        block = self._network.blocks[request.block]
+        order = counterbalanced_order(groups, k * block.reads, self._generator)
+        wanted: NDArray[np.int64] = order // block.reads
+        groups_wanted: NDArray[np.int64] = wanted // k
         first_id = self.next_id
         self.next_id += len(order)
-        encoded = self._network.blocks[request.block].encoder.encode(request.inputs.reshape(len(order), -1))
+        encoded = block.encoder.encode(request.inputs.reshape(groups * k, -1))
         self.counters.clipped_values += encoded.clipped
         return Rows(
             request,
             first_id,
             order,
-            samples=request.samples.take(group),
-            labels=request.labels.take(order),
-            drives=encoded.drives.take(order, axis=0),
+            samples=request.samples.take(groups_wanted),
+            labels=request.labels.take(wanted),
+            drives=encoded.drives.take(wanted, axis=0),
         )
 
     def _measure(self, rows: Rows, values: ResponseValues, done: NDArray[np.bool_]) -> None:
@@ -178,6 +187,7 @@ class Acquisition:
         for repeat in range(first, last + 1):
             (pending,) = (~done).nonzero()
             self.heed_stop()
+            self.counters.sent_hardware_s += self._switching.use(rows.request.block)
             self._attempt(layer, rows, pending, repeat, values, done)
             if np.count_nonzero(done) == len(done):
                 return

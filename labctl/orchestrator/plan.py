@@ -1,12 +1,14 @@
 """What a run will cost in passes, hardware hours and disk, before any of it is spent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from labctl.contract.layer import LayerInfo
 from labctl.learning.rule import LearningRule
+from labctl.orchestrator.evaluation import SAMPLES_PER_ACQUISITION
+from labctl.orchestrator.switching import switching_s
 from labctl.orchestrator.training import STATISTICS_SAMPLES
 
 SCHEDULES = ("joint", "cached", "greedy")
@@ -45,12 +47,29 @@ def plan_run(
     training = [measured_per_block] * len(infos)
     for block in {"joint": range(0), "cached": range(1), "greedy": range(len(infos))}[schedule]:
         training[block] = n_train * candidates
-    test = n_test * candidates
-    seconds = sum((n + test) * info.nominal_pass_s for n, info in zip(training, infos, strict=True))
-    rows = sum((n + test) * _row_bytes(info) for n, info in zip(training, infos, strict=True))
+    reads = [block.reads for block in rule.network.blocks]
+    training = [n * times for n, times in zip(training, reads, strict=True)]
+    test = [n_test * candidates * times for times in reads]
+    passes = [sum(both) for both in zip(training, test, strict=True)]
+    order = _order_of_use(schedule, len(infos), n_train, rule, n_test)
+    seconds = sum(n * info.nominal_pass_s for n, info in zip(passes, infos, strict=True)) + switching_s(infos, order)
+    rows = sum(n * _row_bytes(info) for n, info in zip(passes, infos, strict=True))
     epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
     checkpoints = -(-epochs // checkpoint_every) * sum(array.nbytes for array in rule.arrays().values())
-    return Plan(schedule, sum(training), test * len(infos), seconds, rows + checkpoints)
+    return Plan(schedule, sum(training), sum(test), seconds, rows + checkpoints)
+
+
+def _order_of_use(schedule: str, blocks: int, n_train: int, rule: LearningRule, n_test: int) -> Iterator[int]:
+    """Yield the blocks in the order in which they are measured: statistics, the steps of every epoch, test."""
+    steps = -(-n_train // rule.batch)
+    whole, behind_the_first = {
+        "joint": (1 + steps * rule.epochs, 0),
+        "cached": (1 + steps, steps * (rule.epochs - 1)) if n_train > STATISTICS_SAMPLES else (1, steps * rule.epochs),
+        "greedy": (1, 0),
+    }[schedule]
+    yield from list(range(blocks)) * whole
+    yield from list(range(1, blocks)) * behind_the_first
+    yield from list(range(blocks)) * -(-n_test // SAMPLES_PER_ACQUISITION)
 
 
 def _row_bytes(info: LayerInfo) -> int:

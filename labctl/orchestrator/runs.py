@@ -72,7 +72,7 @@ def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
     """
     meta = reader.meta()
     start = reader.path.parent / START_NAME
-    infos = [_reread_layer(block) for block in meta["blocks"]]
+    infos = [reread_layer(block) for block in meta["blocks"]]
     task = build_task(loaded, infos, start=start if start.is_dir() else None)
     if task.data.fingerprint != meta["data"]["fingerprint"]:
         raise RecordError(
@@ -85,7 +85,7 @@ def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
 
 def check_bench(reader: LogReader, bench: Bench) -> None:
     """Raise `RecordError` when `bench` is not the one the run's passes were measured on."""
-    recorded = tuple(_reread_layer(block) for block in reader.meta()["blocks"])
+    recorded = tuple(reread_layer(block) for block in reader.meta()["blocks"])
     for number, (then, now) in enumerate(zip(recorded, bench.infos, strict=True), start=1):
         if then != now:
             changed = [name for name, value in asdict(then).items() if asdict(now)[name] != value]
@@ -138,5 +138,6 @@ def _describe_layer(info: LayerInfo) -> object:
     return _LAYER_INFO.dump_python(info, mode="json")
 
 
-def _reread_layer(described: object) -> LayerInfo:
+def reread_layer(described: object) -> LayerInfo:
+    """Return the layer of a block as a run's log describes it."""
     return _LAYER_INFO.validate_python(described)

@@ -14,6 +14,7 @@ from labctl.contract.layer import ResponseValues
 from labctl.learning.requests import Measure, Purpose, Requests, ResultT
 from labctl.network.label import Vectors
 from labctl.network.network import Network
+from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.acquisition import Acquisition
 
 
@@ -86,10 +87,20 @@ class Cached:
     def keep(
         self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues
     ) -> None:
-        """Take over rows of a block measured earlier: `samples` (n,), `labels` (n,), `responses` (n, n_outputs)."""
-        self._room(block, responses)[samples, self._column(labels)] = responses
-        complete, counts = np.unique(samples, return_counts=True)
-        self._kept[block, complete[counts == len(self._network.label.candidates)]] = True
+        """Take over rows of a block measured earlier: `samples` (n,), `labels` (n,), `responses` (n, n_outputs).
+
+        Samples that lack a label or a read are left out.
+        """
+        n_labels, reads = len(self._network.label.candidates), self._network.blocks[block].reads
+        known, counts = np.unique(samples, return_counts=True)
+        complete = known[counts == n_labels * reads]
+        (rows,) = np.isin(samples, complete).nonzero()
+        if not len(rows):
+            return
+        in_order = rows[np.lexsort((labels[rows], samples[rows]))]
+        kept = mean_of_reads(responses[in_order].reshape(len(complete), n_labels, reads, -1))
+        self._room(block, kept[0])[complete] = kept
+        self._kept[block, complete] = True
 
     def _complete(self, block: int, samples: NDArray[np.int64], purpose: Purpose) -> None:
         """Measure those of `samples` whose responses of `block` are not kept, under every candidate label."""

@@ -83,12 +83,12 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
             restore(task, schedule, checkpoint, reader)
-    with made_safe_ending(bench, log):
-        training = make_training(task, schedule, acquisition, record=log, observer=monitor)
-        training.run(checkpoint.epoch if checkpoint else 0)
-        monitor.test_begins()
-        evaluation = test(task, acquisition, "test")
-        log.append_event("test", result(evaluation, acquisition.counters))
+        with made_safe_ending(bench, log):
+            training = make_training(task, schedule, acquisition, record=log, observer=monitor)
+            training.run(checkpoint.epoch if checkpoint else 0)
+            monitor.test_begins()
+            evaluation = test(task, acquisition, "test")
+            log.append_event("test", result(evaluation, acquisition.counters))
     return Outcome(evaluation, acquisition.counters)
 
 

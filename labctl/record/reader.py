@@ -159,6 +159,11 @@ class LogReader:
         """Return the number of passes, accepted or not, by block."""
         return dict(self._select("SELECT block, count(*) FROM passes GROUP BY block"))
 
+    def blocks_in_order(self) -> list[int]:
+        """Return the blocks in the order in which they were measured, each stretch of passes of one block once."""
+        query = "SELECT block FROM (SELECT block, lag(block) OVER (ORDER BY key) AS before FROM passes)"
+        return [block for (block,) in self._select(f"{query} WHERE before IS NULL OR before <> block")]
+
     def rejected(self) -> dict[RowStatus, int]:
         """Return the number of passes that were not OK by status."""
         counts = self._select("SELECT status, count(*) FROM passes WHERE status <> 0 GROUP BY status ORDER BY status")

@@ -10,7 +10,8 @@ from labctl.config.loading import LoadedExperiment
 from labctl.contract.errors import RecordError
 from labctl.orchestrator.assembly import Task
 from labctl.orchestrator.model import describe_model
-from labctl.orchestrator.runs import continue_run
+from labctl.orchestrator.runs import continue_run, reread_layer
+from labctl.orchestrator.switching import switching_s
 from labctl.record.bundle import write_bundle
 from labctl.record.folder import LOG_NAME, MODEL_NAME
 from labctl.record.reader import LogReader
@@ -58,13 +59,14 @@ def _record_baselines(folder: Path, loaded: LoadedExperiment, baselines: list[Ba
 def _summary(reader: LogReader) -> Conclusion:
     meta, events = reader.meta(), {event.kind: event.detail for event in reader.events()}
     test = events["test"]
-    seconds = [block["nominal_pass_s"] for block in meta["blocks"]]
+    infos = [reread_layer(block) for block in meta["blocks"]]
     counts = reader.count_by_block()
+    passes_s = sum(count * infos[block].nominal_pass_s for block, count in counts.items())
     return Conclusion(
         accuracy=test["accuracy"],
         interval=(test["low"], test["high"]),
         baselines={name: len(found["right"]) / test["samples"] for name, found in events["baselines"].items()},
         passes=sum(counts.values()),
-        hardware_s=sum(count * seconds[block] for block, count in counts.items()),
+        hardware_s=passes_s + switching_s(infos, reader.blocks_in_order()),
         simulated=meta["simulated"],
     )

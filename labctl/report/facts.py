@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
-from labctl.orchestrator.runs import RUN_SCHEMA
+from labctl.orchestrator.runs import RUN_SCHEMA, reread_layer
+from labctl.orchestrator.switching import switching_s
 from labctl.record.reader import Event, LayerState, LogReader
 from labctl.report.layer_use import LayerUse, layer_use
 
@@ -79,6 +80,7 @@ class RunFacts:
     baselines: Mapping[str, NDArray[np.bool_]] | None
     passes_by_purpose: Mapping[str, int]
     passes_by_block: Mapping[int, int]
+    switching_s: float
     rejected: Mapping[RowStatus, int]
     states: Sequence[LayerState]
     layer_use: Mapping[int, LayerUse]
@@ -90,8 +92,8 @@ class RunFacts:
 
     @property
     def hardware_s(self) -> float:
-        """Time that the passes took on the hardware, in seconds."""
-        return sum(self.hardware_s_of(block) for block in self.passes_by_block)
+        """Time that the passes took on the hardware, changes of operating point included, in seconds."""
+        return sum(self.hardware_s_of(block) for block in self.passes_by_block) + self.switching_s
 
     def hardware_s_of(self, block: int) -> float:
         """Time that the passes of one block took on the hardware, in seconds."""
@@ -128,6 +130,7 @@ def gather_facts(reader: LogReader) -> RunFacts:
             baselines=_baselines(last["baselines"].detail, test) if "baselines" in last and test else None,
             passes_by_purpose=reader.count_by_purpose(),
             passes_by_block=reader.count_by_block(),
+            switching_s=switching_s([reread_layer(block) for block in meta["blocks"]], reader.blocks_in_order()),
             rejected=reader.rejected(),
             states=reader.states(),
             layer_use=layer_use(reader, meta["blocks"]),

@@ -22,7 +22,8 @@ def price(facts: RunFacts) -> Markup:
         _by_purpose(facts),
         _by_block(facts),
         paragraph(
-            "Hardware time is the number of passes, rejected ones included, times the layer's time for one.",
+            "Hardware time is the number of passes, rejected ones included, times the layer's time for one, and the "
+            "time in which instruments change over between layers that share them.",
             class_="note",
         ),
     )
@@ -34,6 +35,8 @@ def _totals(facts: RunFacts) -> list[tuple[object, object]]:
         ("Hardware time", duration(facts.hardware_s)),
         ("Energy", _energy(facts)),
     ]
+    if facts.switching_s:
+        totals.insert(2, ("of it, changing operating points", duration(facts.switching_s)))
     tested = facts.passes_by_purpose.get("test", 0)
     if facts.test is not None and facts.passes:
         per_sample = tested / facts.test.samples

@@ -38,12 +38,15 @@ def make_task() -> Callable[..., Task]:
         n: int = 24,
         seed: int = 1,
         encoder: dict[str, Any] | None = None,
+        reads: int = 1,
         **training: Any,
     ) -> Task:
         phyll = {"rule": "phyll", "epochs": 3, "batch": 7}
         settings = training if "rule" in training else phyll | training
         encoder = encoder or {"kind": "fitted-range", "mix": "orthogonal"}
-        blocks = [{"layer": layer.info.name, "encoder": encoder, "skip": True, "units": 6} for layer in layers]
+        blocks = [
+            {"layer": layer.info.name, "encoder": encoder, "skip": True, "units": 6, "reads": reads} for layer in layers
+        ]
         experiment = Experiment.model_validate(
             {
                 "schema": "labctl/experiment/1",

@@ -244,12 +244,14 @@ def test_after_the_cause_is_mended_rejected_rows_are_measured_again_under_new_re
     log.flush()
     with LogReader(log.path) as reader:
         known = RecordedRows(reader, 1)
-    acquisition = begun(Acquisition(task.rule.network, task.infos, [mended], record=log, recorded=known))
-    responses = acquisition.acquire(request(task))
-    assert mended.sent == [4]
-    rows = recorded(log)
-    assert rows.repeats[rows.ids == 4].tolist() == [0, 1, 2, 3]
-    assert np.array_equal(responses, begun(Acquisition(task.rule.network, task.infos, [mended])).acquire(request(task)))
+        acquisition = begun(Acquisition(task.rule.network, task.infos, [mended], record=log, recorded=known))
+        responses = acquisition.acquire(request(task))
+        assert mended.sent == [4]
+        rows = recorded(log)
+        assert rows.repeats[rows.ids == 4].tolist() == [0, 1, 2, 3]
+        assert np.array_equal(
+            responses, begun(Acquisition(task.rule.network, task.infos, [mended])).acquire(request(task))
+        )
 
 
 def test_a_row_can_be_resumed_until_its_repeats_are_used_up(make_task: MakeTask, log: PassLog) -> None:
@@ -258,11 +260,11 @@ def test_a_row_can_be_resumed_until_its_repeats_are_used_up(make_task: MakeTask,
         log.flush()
         with LogReader(log.path) as reader:
             known = RecordedRows(reader, 1)
-        layers = [Rejecting({4: 99})]
-        with pytest.raises(InstrumentError, match="row 4 was rejected"):
-            begun(Acquisition(task.rule.network, task.infos, layers, record=log, recorded=known, retries=20)).acquire(
-                request(task)
-            )
+            layers = [Rejecting({4: 99})]
+            with pytest.raises(InstrumentError, match="row 4 was rejected"):
+                begun(
+                    Acquisition(task.rule.network, task.infos, layers, record=log, recorded=known, retries=20)
+                ).acquire(request(task))
     rows = recorded(log)
     assert rows.repeats[rows.ids == 4].tolist() == list(range(256))
 
@@ -419,13 +421,13 @@ def test_recorded_rows_are_never_measured_again(make_task: MakeTask, log: PassLo
     log.flush()
     with LogReader(log.path) as reader:
         known = RecordedRows(reader, 1)
-    resumed = begun(Acquisition(task.rule.network, task.infos, [second], record=log, recorded=known))
-    whole = begun(Acquisition(task.rule.network, task.infos, [Bench()]))
-    for _ in range(3):
-        assert np.array_equal(resumed.acquire(request(task)), whole.acquire(request(task)))
-    assert first.sent + second.sent == list(range(45))
-    assert resumed.counters.used == {"train": 45}
-    assert resumed.counters.sent == len(second.sent)
+        resumed = begun(Acquisition(task.rule.network, task.infos, [second], record=log, recorded=known))
+        whole = begun(Acquisition(task.rule.network, task.infos, [Bench()]))
+        for _ in range(3):
+            assert np.array_equal(resumed.acquire(request(task)), whole.acquire(request(task)))
+        assert first.sent + second.sent == list(range(45))
+        assert resumed.counters.used == {"train": 45}
+        assert resumed.counters.sent == len(second.sent)
 
 
 def test_without_hardware_a_missing_row_is_named(make_task: MakeTask, log: PassLog) -> None:
@@ -435,10 +437,10 @@ def test_without_hardware_a_missing_row_is_named(make_task: MakeTask, log: PassL
     log.flush()
     with LogReader(log.path) as reader:
         known = RecordedRows(reader, 1)
-    replayed = begun(Acquisition(task.rule.network, task.infos, None, recorded=known))
-    replayed.acquire(request(task))
-    with pytest.raises(RecordError, match=r"pass 15 \(test\) is not in the log"):
-        replayed.acquire(request(task, purpose="test"))
+        replayed = begun(Acquisition(task.rule.network, task.infos, None, recorded=known))
+        replayed.acquire(request(task))
+        with pytest.raises(RecordError, match=r"pass 15 \(test\) is not in the log"):
+            replayed.acquire(request(task, purpose="test"))
 
 
 @pytest.mark.parametrize("change", ["order", "samples", "labels"])
@@ -449,12 +451,14 @@ def test_a_log_of_something_else_is_refused(make_task: MakeTask, log: PassLog, c
     log.flush()
     with LogReader(log.path) as reader:
         known = RecordedRows(reader, 1)
-    asked = request(task)
-    if change == "samples":
-        asked = replace(asked, samples=asked.samples + 1)
-    if change == "labels":
-        asked = replace(asked, labels=asked.labels[:, ::-1].copy())
-    acquisition = begun(Acquisition(task.rule.network, task.infos, [layer], recorded=known), seed=change == "order")
-    with pytest.raises(RecordError, match=r"pass \d+ was measured for another sample or label than this experiment"):
-        acquisition.acquire(asked)
-    assert all(earlier < later for earlier, later in pairwise(layer.sent))
+        asked = request(task)
+        if change == "samples":
+            asked = replace(asked, samples=asked.samples + 1)
+        if change == "labels":
+            asked = replace(asked, labels=asked.labels[:, ::-1].copy())
+        acquisition = begun(Acquisition(task.rule.network, task.infos, [layer], recorded=known), seed=change == "order")
+        with pytest.raises(
+            RecordError, match=r"pass \d+ was measured for another sample or label than this experiment"
+        ):
+            acquisition.acquire(asked)
+        assert all(earlier < later for earlier, later in pairwise(layer.sent))

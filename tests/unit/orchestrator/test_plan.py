@@ -44,6 +44,7 @@ class Silent:
     [
         *((PHYLL, schedule) for schedule in ("joint", "cached", "greedy")),
         (PHYLL | {"negatives": 2}, "joint"),
+        *((PHYLL | {"reads": 3}, schedule) for schedule in ("joint", "cached", "greedy")),
         *(({"rule": "readout"}, schedule) for schedule in ("joint", "cached")),
     ],
 )
