@@ -207,6 +207,11 @@ class Block(Settings):
     skip: bool = Field(description="whether the weights also see what was encoded, past the layer")
     units: int = Field(gt=0, description="outputs of the digital weights")
     standardise: bool = Field(default=True, description="scale responses to zero mean and unit variance")
+    response_scale: float = Field(
+        default=1.0,
+        gt=0,
+        description="factor on the responses after that: below 1 the skip weighs more than the physics",
+    )
 
 
 class Network(Settings):
