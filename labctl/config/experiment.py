@@ -152,6 +152,19 @@ class FittedRangeEncoder(_Encoder):
         return self
 
 
+class QuantileEncoder(_Encoder):
+    """Each value becomes its rank, 0 to 1, among the training values at the same place; values beyond are clipped."""
+
+    kind: Literal["quantile"]
+    cells: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="1: the rank fills the channel's range; k above 1: on/off cells with the binary code of one of 2^k "
+        "bins that hold equally many training values",
+    )
+
+
 class UnitEnergyEncoder(_Encoder):
     """Moduli, scaled so that every drive has the same energy."""
 
@@ -178,7 +191,10 @@ class _OrItsKind:
 
 
 Encoder = Annotated[
-    Annotated[DirectEncoder | FittedRangeEncoder | UnitEnergyEncoder | TwoBitEncoder, Field(discriminator="kind")],
+    Annotated[
+        DirectEncoder | FittedRangeEncoder | QuantileEncoder | UnitEnergyEncoder | TwoBitEncoder,
+        Field(discriminator="kind"),
+    ],
     BeforeValidator(_encoder_by_name),
     _OrItsKind(),
 ]
@@ -193,6 +209,11 @@ class Block(Settings):
     units: int = Field(gt=0, description="outputs of the digital weights")
     standardise: bool = Field(default=True, description="scale responses to zero mean and unit variance")
     reads: int = Field(default=1, ge=1, le=1000, description="passes that a response is the mean of")
+    response_scale: float = Field(
+        default=1.0,
+        gt=0,
+        description="factor on the responses after that: below 1 the skip weighs more than the physics",
+    )
 
 
 class Network(Settings):

@@ -48,7 +48,7 @@ class Phyll:
                 block.encoder.fit(flat)
             responses = yield Measure(index, inputs, batch.samples, labels, "statistics")
             if index in blocks and block.standardise:
-                block.standardiser = block.standardiser.fitted(responses[:, 0], self.network.dtype)
+                block.standardiser = block.standardiser.fitted(responses[:, 0])
             inputs = block.outputs(block.features(flat, responses[:, 0]))[:, None]
 
     def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:

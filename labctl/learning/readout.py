@@ -41,7 +41,7 @@ class Readout:
             block.encoder.fit(inputs[:, 0])
             responses = yield Measure(index, inputs, batch.samples, labels, "statistics")
             if block.standardise:
-                block.standardiser = block.standardiser.fitted(responses[:, 0], self.network.dtype)
+                block.standardiser = block.standardiser.fitted(responses[:, 0])
             inputs = block.outputs(block.features(inputs[:, 0], responses[:, 0]))[:, None]
 
     def step(

@@ -62,6 +62,6 @@ class Block:
         """Take over arrays saved by `arrays`."""
         self.weights = arrays["weights"].copy()
         self.reference = arrays["reference"]
-        self.standardiser = Standardiser(arrays["response_mean"], arrays["response_gain"])
+        self.standardiser = Standardiser(arrays["response_mean"], arrays["response_gain"], self.standardiser.scale)
         prefix = "encoder."
         self.encoder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.config.experiment import Encoder as EncoderSettings
-from labctl.config.experiment import FittedRangeEncoder
+from labctl.config.experiment import FittedRangeEncoder, QuantileEncoder
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel, Drives
 from labctl.network.label import Vectors
+
+QUANTILE_POINTS = 256
+"""Training values kept per place to rank others by; 256 tell the bins of eight cells apart."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,6 @@ class Encoded:
 
 class Encoder(ABC):
     """Maps vectors (n, width) to drives. `mixing` (n_inputs, width), if any, is applied first."""
-
-    cells_per_value = 1
 
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
         self._low = np.array([channel.low for channel in channels])
@@ -119,6 +120,53 @@ class FittedRange(Encoder):
         self._bounds = arrays["bounds"]
 
 
+class Quantile(Encoder):
+    """Each value becomes its rank among the training values at the same place of the vector.
+
+    The rank is below / (below + above), the numbers of kept training values that lie below and above it: 0 at the
+    smallest, 1 at the largest, (i - 1)/(n - 1) at the i-th of n that all differ. Of a place that takes two values, as
+    that of a label does, one is 0 and the other 1, however often each occurs. A place that never changes is 0. Kept are
+    `QUANTILE_POINTS` order statistics per place; values beyond the first and the last are clipped and counted.
+
+    With one cell the rank fills the channel's range. With k cells the rank falls into one of 2^k equal bins, whose
+    number in binary, highest digit first, switches k channels on (top of their range) or off.
+    """
+
+    def __init__(self, channels: Sequence[Channel], mixing: Vectors | None, *, cells: int) -> None:
+        super().__init__(channels, mixing)
+        self._cells = cells
+        self._points: Vectors = np.zeros((len(channels) // cells, QUANTILE_POINTS))
+
+    def _fit(self, inputs: Vectors) -> None:
+        kept = np.rint(np.linspace(0, len(inputs) - 1, QUANTILE_POINTS)).astype(np.int64)
+        self._points = np.sort(inputs, axis=0)[kept].T
+
+    def _encode(self, inputs: Vectors) -> Encoded:
+        below, above = np.empty(inputs.shape, np.int64), np.empty(inputs.shape, np.int64)
+        for place, points in enumerate(self._points):
+            below[:, place] = np.searchsorted(points, inputs[:, place], side="left")
+            above[:, place] = QUANTILE_POINTS - np.searchsorted(points, inputs[:, place], side="right")
+        rank = below / np.maximum(below + above, 1)
+        beyond = (inputs < self._points[:, 0]) | (inputs > self._points[:, -1])
+        return Encoded(self._drives(rank if self._cells == 1 else self._code(rank)), int(np.count_nonzero(beyond)))
+
+    def _code(self, rank: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return the binary digits (n, width * cells) of the bin that each rank (n, width) falls into."""
+        bins = 2**self._cells
+        number = np.minimum((rank * bins).astype(np.int64), bins - 1)
+        digits = number[:, :, None] >> np.arange(self._cells)[::-1]
+        return (digits % 2 == 1).reshape(len(rank), -1)
+
+    def arrays(self) -> Mapping[str, NDArray[np.floating]]:
+        """Return the mixing matrix and the kept training values, (width, `QUANTILE_POINTS`), ascending."""
+        return {**super().arrays(), "points": self._points}
+
+    def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+        """Take over arrays saved by `arrays`."""
+        super().restore(arrays)
+        self._points = arrays["points"]
+
+
 class UnitEnergy(Encoder):
     """Tone amplitudes |h| / (|h|_2 + 1e-6), as in the authors' acoustic code: every drive has unit energy."""
 
@@ -134,8 +182,6 @@ class TwoBit(Encoder):
     With the row's minimum m, maximum M and r = M - m: value <= m is 00, <= m + r/4 is 01, <= M - r/4 is 10, above
     is 11. On is the top of the channel's range, off its bottom.
     """
-
-    cells_per_value = 2
 
     def _encode(self, inputs: Vectors) -> Encoded:
         low = inputs.min(axis=1, keepdims=True)
@@ -153,24 +199,32 @@ def make_encoder(
 
     Raises `InputError` when the vector does not fit the layer.
     """
-    kinds: dict[str, type[Encoder]] = {"direct": DirectEncoder, "unit-energy": UnitEnergy, "two-bit": TwoBit}
-    cells = (
-        FittedRange.cells_per_value
-        if isinstance(settings, FittedRangeEncoder)
-        else kinds[settings.kind].cells_per_value
-    )
+    cells = _cells_per_value(settings)
     values, remainder = divmod(len(channels), cells)
     mixing = None
     if settings.mix == "orthogonal":
         mixing = _orthogonal(values, width, generator)
     elif width != values or remainder:
-        raise InputError(_misfit(settings.kind, width, cells, len(channels)))
-    if isinstance(settings, FittedRangeEncoder):
-        return FittedRange(channels, mixing, low_quantile=settings.low_quantile, high_quantile=settings.high_quantile)
-    return kinds[settings.kind](channels, mixing)
+        raise InputError(_misfit(settings, width, cells, len(channels)))
+    match settings:
+        case FittedRangeEncoder(low_quantile=low, high_quantile=high):
+            return FittedRange(channels, mixing, low_quantile=low, high_quantile=high)
+        case QuantileEncoder():
+            return Quantile(channels, mixing, cells=cells)
+        case _:
+            kinds = {"direct": DirectEncoder, "unit-energy": UnitEnergy, "two-bit": TwoBit}
+            return kinds[settings.kind](channels, mixing)
 
 
-def _misfit(kind: str, width: int, cells: int, n_inputs: int) -> str:
+def _cells_per_value(settings: EncoderSettings) -> int:
+    if isinstance(settings, QuantileEncoder):
+        return settings.cells
+    return 2 if settings.kind == "two-bit" else 1
+
+
+def _misfit(settings: EncoderSettings, width: int, cells: int, n_inputs: int) -> str:
+    kind = settings.kind
+    written = f"{kind}, cells: {cells}" if kind == "quantile" and cells > 1 else kind
     missing = n_inputs // cells - width
     pad = (
         f"set `network.label.pad: {missing}` to leave inputs at rest, or "
@@ -180,7 +234,7 @@ def _misfit(kind: str, width: int, cells: int, n_inputs: int) -> str:
     times = f" x {cells} cells" if cells > 1 else ""
     return (
         f"encoder {kind} sends {width} values{times}, but the layer has {n_inputs} inputs: "
-        f"{pad}write `encoder: {{kind: {kind}, mix: orthogonal}}` to spread the values over the inputs"
+        f"{pad}write `encoder: {{kind: {written}, mix: orthogonal}}` to spread the values over the inputs"
     )
 
 

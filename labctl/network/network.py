@@ -91,7 +91,7 @@ def _build_block(
         layer=settings.layer,
         encoder=encoder,
         standardise=settings.standardise,
-        standardiser=Standardiser.neutral(layer.n_outputs, dtype),
+        standardiser=Standardiser.neutral(layer.n_outputs, dtype, settings.response_scale),
         skip=settings.skip,
         reads=settings.reads,
         weights=_initial_weights(settings.units, n_features, dtype, named_generator(seed, "weights", number)),

@@ -10,23 +10,23 @@ from labctl.network.label import Vectors
 
 @dataclass(frozen=True)
 class Standardiser:
-    """Maps each response channel to zero mean and unit spread: (s - mean) * gain, both (n_outputs,)."""
+    """Maps each response channel to zero mean and a spread of `scale`: (s - mean) * gain, both (n_outputs,)."""
 
     mean: Vectors
     gain: Vectors
+    scale: float = 1.0
 
     @classmethod
-    def neutral(cls, n_outputs: int, dtype: np.dtype[np.floating]) -> "Standardiser":
-        """Return the standardiser that changes nothing."""
-        return cls(np.zeros(n_outputs, dtype), np.ones(n_outputs, dtype))
+    def neutral(cls, n_outputs: int, dtype: np.dtype[np.floating], scale: float = 1.0) -> "Standardiser":
+        """Return the standardiser that only multiplies by `scale`."""
+        return cls(np.zeros(n_outputs, dtype), np.full(n_outputs, scale, dtype), scale)
 
-    @classmethod
-    def fitted(cls, responses: ResponseValues, dtype: np.dtype[np.floating]) -> "Standardiser":
+    def fitted(self, responses: ResponseValues) -> "Standardiser":
         """Fit to `responses` (n, n_outputs); a channel that never changes gets gain 0, so it says nothing."""
         values = responses.astype(np.float64)
         spread = values.std(axis=0)
-        gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-        return cls(values.mean(axis=0).astype(dtype), gain.astype(dtype))
+        gain = np.divide(self.scale, spread, out=np.zeros_like(spread), where=spread > 0)
+        return Standardiser(values.mean(axis=0).astype(self.mean.dtype), gain.astype(self.mean.dtype), self.scale)
 
     def apply(self, responses: ResponseValues) -> Vectors:
         """Return standardised `responses` (n, n_outputs) in the network's precision."""

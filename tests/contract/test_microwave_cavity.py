@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from labctl_simulators.loopback import microwave
+from labctl_simulators.loopback import microwave, microwave_cavity
 from labctl_simulators.loopback.microwave import SimulatedMicrowaveLayer
+from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from pydantic import ValidationError
 
 from labctl.config.loading import load_rig
@@ -23,17 +24,16 @@ N_ELEMENTS = 8
 SMALL: dict[str, Any] = {
     "box": {"length": "0.6 m", "width": "0.45 m", "height": "20 mm", "quality": 200, "posts": 6},
     "elements": {"count": N_ELEMENTS},
-    "frequencies": ["3.2 GHz", "3.3 GHz", "3.4 GHz"],
-    "pass": "50 ms",
     "seed": 1,
 }
+POINT: dict[str, Any] = {"cavity": "box", "frequencies": ["3.2 GHz", "3.3 GHz", "3.4 GHz"], "pass": "50 ms"}
 QUIET: dict[str, Any] = {"vna": None, "drift": 0.0}
 RIG = Path(__file__).parents[2] / "configs/rigs/sim_microwave.yaml"
 
 
-def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return SMALL with `changes`, those of a section merged into it."""
-    merged = dict(SMALL)
+def changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `settings` with `changes`, those of a section merged into it."""
+    merged = dict(settings)
     for key, value in changes.items():
         merged[key] = (
             {**merged[key], **value} if isinstance(merged.get(key), dict) and isinstance(value, dict) else value
@@ -41,9 +41,28 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def build_any(clock: SimulatedClock | None = None, **changes: Any) -> PhysicalLayer:
+def build_cavity(**changes: Any) -> SimulatedCavity:
+    settings = microwave_cavity.DRIVER.settings.model_validate(changed(SMALL, changes))
+    context = BuildContext("box", Path(), SimulatedClock(float("inf")))
+    cavity = microwave_cavity.DRIVER.build(settings, context)
+    assert isinstance(cavity, SimulatedCavity)
+    return cavity
+
+
+def build_point(
+    cavity: SimulatedCavity, clock: SimulatedClock | None = None, *, named: str = "box", **changes: Any
+) -> PhysicalLayer:
     context = BuildContext("cavity", Path(), clock or SimulatedClock(float("inf")))
-    return microwave.DRIVER.build(microwave.DRIVER.settings.model_validate(changed(changes)), {}, context)
+    settings = microwave.DRIVER.settings.model_validate({**changed(POINT, changes), "cavity": named})
+    return microwave.DRIVER.build(settings, {"box": cavity}, context)
+
+
+def build_any(clock: SimulatedClock | None = None, **changes: Any) -> PhysicalLayer:
+    """Return an operating point of a cavity of its own; `changes` go to whichever of the two has such a setting."""
+    of_point = set(POINT) | {"parameters", "readout", "faults"}
+    point = {key: value for key, value in changes.items() if key in of_point}
+    cavity = build_cavity(**{key: value for key, value in changes.items() if key not in of_point})
+    return build_point(cavity, clock, **point)
 
 
 def build(clock: SimulatedClock | None = None, **changes: Any) -> SimulatedMicrowaveLayer:
@@ -91,11 +110,13 @@ class TestMicrowaveWithFaults(TestMicrowaveOneBit):
         return build_any(faults={"list": [*faults, {"kind": "delay", "rows": [4], "delay": "2 s"}]})
 
 
-def test_the_rig_file_is_forty_bits_and_twenty_frequencies() -> None:
+def test_the_rig_file_is_forty_bits_and_twenty_frequencies_at_three_operating_points() -> None:
     rig = build_rig(load_rig(RIG))
     layer = rig.layers["cavity"]
     assert rig.simulated
-    assert (layer.info.n_inputs, layer.info.n_outputs) == (40, 20)
+    assert {(each.info.n_inputs, each.info.n_outputs) for each in rig.layers.values()} == {(40, 20)}
+    assert {each.info.resources for each in rig.layers.values()} == {frozenset({"box"})}
+    assert len(rig.layers) == 3
     layer.open()
     values = measured(layer, bits(8, 40), list(range(8)))
     assert values.min() > 0
@@ -157,7 +178,7 @@ def test_readouts_are_functions_of_the_same_s(readout: str, unit: str) -> None:
 
 
 def test_outputs_are_named_by_parameter_frequency_and_part() -> None:
-    info = build(readout="complex", antennas={"parameters": ["S21", "S11"]}).info
+    info = build(readout="complex", parameters=["S21", "S11"]).info
     names = [channel.name for channel in info.outputs]
     assert names[:3] == ["S21@3.2GHz.re", "S21@3.2GHz.im", "S21@3.3GHz.re"]
     assert names[-1] == "S11@3.4GHz.im"
@@ -165,8 +186,8 @@ def test_outputs_are_named_by_parameter_frequency_and_part() -> None:
 
 def test_several_parameters_are_those_read_one_by_one() -> None:
     names = ["S21", "S12", "S33", "S24"]
-    together = opened(antennas={"parameters": names}, **QUIET).signals(bits(3))
-    alone = [opened(antennas={"parameters": [name]}, **QUIET).signals(bits(3)) for name in names]
+    together = opened(parameters=names, **QUIET).signals(bits(3))
+    alone = [opened(parameters=[name], **QUIET).signals(bits(3)) for name in names]
     np.testing.assert_allclose(together, np.concatenate(alone, axis=1), rtol=1e-9)
     np.testing.assert_allclose(alone[0], alone[1], rtol=1e-9)
 
@@ -178,7 +199,7 @@ def test_a_sweep_is_its_frequencies() -> None:
 
 @pytest.mark.parametrize("readout", ["amplitude", "complex", "power", "decibel"])
 def test_the_gradient_is_that_of_finite_differences(readout: str) -> None:
-    layer = opened(elements={"levels": "continuous"}, readout=readout, antennas={"parameters": ["S21", "S43"]}, **QUIET)
+    layer = opened(elements={"levels": "continuous"}, readout=readout, parameters=["S21", "S43"], **QUIET)
     assert isinstance(layer, Differentiable)
     rng = np.random.default_rng(4)
     drives = rng.uniform(0.2, 0.8, (2, N_ELEMENTS)).astype(np.float32)
@@ -194,19 +215,25 @@ def test_the_gradient_is_that_of_finite_differences(readout: str) -> None:
         np.testing.assert_allclose(gradient[:, element], slope, atol=1e-3 * np.abs(gradient).max())
 
 
-def test_only_levels_can_be_set() -> None:
-    one_bit, two_bit = opened(), opened(elements={"levels": 4})
+def test_on_off_elements_take_nothing_else() -> None:
+    layer = opened()
     thirds = np.array([[0, 1 / 3, 2 / 3, 1, 1, 0, 1 / 3, 0]], dtype=np.float32)
-    assert measured(two_bit, thirds, [0]).shape == (1, 3)
-    with pytest.raises(DriveError, match=r"row id 0, input element1: 0\.333333 is none of the 2 levels 0, 1;"):
-        one_bit.measure(thirds, np.array([0]), stop=threading.Event())
-    halves = np.full((2, N_ELEMENTS), 0.5, dtype=np.float32)
-    with pytest.raises(DriveError, match=r"none of the 4 levels 0, 0\.3333, 0\.6667, 1;"):
-        two_bit.measure(halves, np.array([7, 8]), stop=threading.Event())
-    with pytest.raises(DriveError, match="none of the 2 levels"):
-        one_bit.differentiate(halves, np.ones((2, 3)))
+    with pytest.raises(DriveError, match=r"row id 0, input element1: 0\.333333 is neither 0 nor 1, the states of"):
+        layer.measure(thirds, np.array([0]), stop=threading.Event())
+    with pytest.raises(DriveError, match="neither 0 nor 1"):
+        layer.differentiate(thirds, np.ones((1, 3)))
     with pytest.raises(DriveError, match=r"upstream has shape \(2, 4\), not \(2, 3\)"):
-        one_bit.differentiate(bits(2), np.ones((2, 4)))
+        layer.differentiate(bits(2), np.ones((2, 4)))
+
+
+def test_elements_with_more_levels_take_the_nearest() -> None:
+    layer, exact = opened(elements={"levels": 4}, **QUIET), opened(elements={"levels": "continuous"}, **QUIET)
+    sent = np.array([[0, 0.3, 0.6, 1, 0.9, 0.1, 0.4, 0.5]], dtype=np.float32)
+    taken = np.array([[0, 1 / 3, 2 / 3, 1, 1, 0, 1 / 3, 2 / 3]], dtype=np.float32)
+    np.testing.assert_allclose(layer.signals(sent), exact.signals(taken), rtol=1e-5)
+    np.testing.assert_array_equal(measured(layer, sent, [0]), layer.signals(sent).astype(np.float32))
+    upstream = np.ones((1, 3))
+    np.testing.assert_allclose(layer.differentiate(sent, upstream), exact.differentiate(taken, upstream), rtol=1e-4)
 
 
 def test_passes_take_their_time_and_faults_theirs() -> None:
@@ -242,9 +269,29 @@ def test_state_names_the_physics_and_not_the_faults() -> None:
 
 
 def test_the_seed_draws_the_medium() -> None:
-    first, second = build(seed=1).layout, build(seed=2).layout
+    first, second = build_cavity(seed=1).layout, build_cavity(seed=2).layout
     assert np.abs(first.antennas.points_m - second.antennas.points_m).max() > 0.01
     np.testing.assert_array_equal(first.elements.points_m, second.elements.points_m)
+
+
+def test_operating_points_of_one_cavity_share_medium_elements_and_instrument() -> None:
+    cavity = build_cavity(**QUIET)
+    points = {name: build_point(cavity, parameters=[name]) for name in ("S21", "S31")}
+    both = opened(parameters=["S21", "S31"], **QUIET)
+    for point in points.values():
+        point.open()
+    alone = [measured(points[name], bits(3), [0, 1, 2]) for name in ("S21", "S31")]
+    np.testing.assert_array_equal(np.concatenate(alone, axis=1), both.signals(bits(3)).astype(np.float32))
+    assert {point.info.resources for point in points.values()} == {frozenset({"box"})}
+    assert points["S21"].state_id != points["S31"].state_id
+    assert cavity.solved(np.array([3.2e9, 3.3e9, 3.4e9])) is cavity.solved(np.array([3.2e9, 3.3e9, 3.4e9]))
+
+
+def test_a_layer_needs_a_cavity_with_the_antennas_it_reads() -> None:
+    with pytest.raises(InputError, match=r"layer 'cavity': S51 needs more than the 4 antennas of 'box'"):
+        build(parameters=["S51"])
+    with pytest.raises(InputError, match="uses instrument 'bax', which the rig does not define; it has: box"):
+        build_point(build_cavity(), named="bax")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +307,7 @@ def test_the_seed_draws_the_medium() -> None:
     ],
 )
 def test_physics_that_does_not_hold_is_one_clear_error(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match="layer 'cavity'") as caught:
+    with pytest.raises(InputError, match=r"layer 'cavity'|instrument 'box'") as caught:
         build(**changes)
     assert says in str(caught.value)
 
@@ -274,9 +321,8 @@ def test_physics_that_does_not_hold_is_one_clear_error(changes: dict[str, Any], 
         ({"elements": {"coupling": -1}}, "greater than 0"),
         ({"elements": {"resonances": ["3 GHz", "3 GHz"]}}, "must differ"),
         ({"box": {"quality": -300}}, "greater than 1"),
-        ({"antennas": {"parameters": ["S51"]}}, "needs more than 4 antennas"),
-        ({"antennas": {"parameters": ["S21", "S21"]}}, "named once"),
-        ({"antennas": {"parameters": ["T21"]}}, "should match pattern"),
+        ({"parameters": ["S21", "S21"]}, "named once"),
+        ({"parameters": ["T21"]}, "should match pattern"),
         ({"frequencies": []}, "at least one"),
         ({"frequencies": ["3 GHz", "3 GHz"]}, "each once"),
         ({"frequencies": {"start": "3 GHz", "stop": "2 GHz", "points": 5}}, "stop must lie above start"),

@@ -1,13 +1,11 @@
-"""A metasurface in a flat metal box, read by a network analyser: a layer without hardware.
+"""An operating point of a simulated metasurface cavity: element states in, S-parameters out.
 
-Rows are computed one at a time. Noise belongs to (seed, row id, how often that id was measured since `open`), drift to
-(seed, row id x pass time), so a row's numbers depend neither on its neighbours nor on a restart.
+Rows are computed one at a time, and a row's numbers depend neither on its neighbours nor on a restart.
 """
 
 import hashlib
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.clock import Clock
-from labctl.contract.driver import BuildContext, Instrument, LayerDriver
+from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
 from labctl.contract.errors import DriveError, InputError, InstrumentError
 from labctl.contract.layer import (
     Channel,
@@ -29,45 +27,30 @@ from labctl.contract.layer import (
     check_drives,
 )
 from labctl_simulators.faults import FaultyLayer
+from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from labctl_simulators.loopback.microwave_settings import SimulatedMicrowaveSettings
-from labctl_simulators.loopback.row_noise import RowNoise
 from labctl_simulators.physics.analyser import READINGS
-from labctl_simulators.physics.drift import SlowDrift
-from labctl_simulators.physics.enclosure import Plates, Real
-from labctl_simulators.physics.metasurface import (
-    Element,
-    Layout,
-    MetasurfaceCavity,
-    Pitch,
-    arrange,
-    check_validity,
-    in_rows,
-    solve_cavity,
-)
+from labctl_simulators.physics.enclosure import Real
+from labctl_simulators.physics.metasurface import MetasurfaceCavity, check_validity
 
 CHUNK_ROWS = 64
 CHUNK_S = 0.05
 
-_MEDIUM, _DRIFT, _NOISE = range(3)
-"""Named random streams below one seed."""
-
 
 class SimulatedMicrowaveLayer:
-    """A `PhysicalLayer` over a simulated metasurface cavity; `Differentiable`. `layout` says where everything is."""
+    """A `PhysicalLayer` over a simulated metasurface cavity; `Differentiable`."""
 
-    def __init__(self, settings: SimulatedMicrowaveSettings, name: str, clock: Clock) -> None:
-        self.layout = _layout(settings)
+    def __init__(self, settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str, clock: Clock) -> None:
+        """Raise `ValueError` for frequencies at which the model does not hold and for antennas that are not there."""
+        check_validity(cavity.layout, settings.sweep_hz)
+        _check_parameters(settings, cavity)
         self._settings = settings
+        self._bench = cavity
         self._clock = clock
-        self._info = _layer_info(settings, name)
+        self._info = _layer_info(settings, cavity, name)
         self._reading = READINGS[settings.readout]
-        self._noise = None if settings.vna is None else settings.vna.noise
-        self._random = RowNoise(_stream(settings.seed, _NOISE))
-        drawn = np.random.default_rng(_stream(settings.seed, _DRIFT))
-        self._gain_drift, self._phase_drift = (SlowDrift(settings.drift / math.sqrt(2.0), drawn) for _ in range(2))
         self._cavity: MetasurfaceCavity | None = None
         self._epoch_s = 0.0
-        self._passes: Counter[int] = Counter()
 
     @property
     def info(self) -> LayerInfo:
@@ -76,36 +59,33 @@ class SimulatedMicrowaveLayer:
 
     @property
     def state_id(self) -> str:
-        """Name the medium and everything else that the settings determine, but for planned faults."""
-        return hashlib.sha256(
-            self._settings.model_dump_json(exclude={"faults"}, exclude_defaults=True).encode()
-        ).hexdigest()[:12]
+        """Name the operating point together with the cavity's own state; planned faults are no part of it."""
+        text = self._settings.model_dump_json(exclude={"faults"}, exclude_defaults=True) + self._bench.state_id
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def open(self) -> None:
         """Solve the empty box at every frequency; does nothing when already open."""
         if self._cavity is not None:
             return
-        elements = self._settings.elements
-        element = Element(elements.resonances_hz, elements.quality, elements.coupling)
-        self._cavity = solve_cavity(self.layout, element, self._settings.sweep_hz)
+        self._bench.open()
+        self._cavity = self._bench.solved(self._settings.sweep_hz)
         # POSIX time at laboratory time zero: rows are stamped with the time that the laboratory counts.
         self._epoch_s = time.time() - self._clock.now_s()
-        self._passes.clear()
 
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Answer rows one by one, each taking the nominal time of a pass.
 
-        Raises `DriveError`, before anything is answered, for drives that the elements cannot realise exactly, and
+        Raises `DriveError`, before anything is answered, for drives that the elements cannot realise, and
         `InstrumentError` when closed.
         """
-        self._check(drives, ids)
-        return self._chunks(self._opened("measure"), drives, ids, stop)
+        states = self._states(drives, ids)
+        return self._chunks(self._opened("measure"), states, ids, stop)
 
     def signals(self, drives: Drives) -> Real:
         """Return the responses (n, n_outputs) without noise or drift. Raises as `measure` does."""
-        self._check(drives, np.arange(len(drives), dtype=np.int64))
-        cavity, paths = self._opened("signals"), self._settings.antennas.paths
-        rows = [self._reading.read(cavity.transmission(drive, paths)) for drive in drives.astype(np.float64)]
+        states = self._states(drives, np.arange(len(drives), dtype=np.int64))
+        cavity, paths = self._opened("signals"), self._settings.paths
+        rows = [self._reading.read(cavity.transmission(row, paths)) for row in states]
         return np.array(rows).reshape(len(drives), self._info.n_outputs)
 
     def differentiate(self, drives: Drives, upstream: NDArray[np.floating]) -> Real:
@@ -114,65 +94,63 @@ class SimulatedMicrowaveLayer:
         At one-bit drives it is the slope at the end of that path. Raises as `measure` does, and `DriveError` for an
         `upstream` that is not (n, n_outputs).
         """
-        self._check(drives, np.arange(len(drives), dtype=np.int64))
+        states = self._states(drives, np.arange(len(drives), dtype=np.int64))
         if upstream.shape != (len(drives), self._info.n_outputs):
             wanted = (len(drives), self._info.n_outputs)
             raise DriveError(f"layer '{self._info.name}': the upstream has shape {upstream.shape}, not {wanted}")
-        cavity, paths = self._opened("differentiate"), self._settings.antennas.paths
+        cavity, paths = self._opened("differentiate"), self._settings.paths
         gradient = np.empty(drives.shape)
-        for row, drive in enumerate(drives.astype(np.float64)):
-            pulled = self._reading.pull(cavity.transmission(drive, paths), upstream[row].astype(np.float64))
-            gradient[row] = np.einsum("pf,pfe->e", pulled, cavity.transmission_slopes(drive, paths)).real
+        for row, state in enumerate(states):
+            pulled = self._reading.pull(cavity.transmission(state, paths), upstream[row].astype(np.float64))
+            gradient[row] = np.einsum("pf,pfe->e", pulled, cavity.transmission_slopes(state, paths)).real
         return gradient
 
     def make_safe(self) -> None:
         """Do nothing: no power is on."""
 
     def close(self) -> None:
-        """Forget the solutions."""
+        """Forget the solution."""
         self._cavity = None
+        self._bench.close()
 
     def _opened(self, command: str) -> MetasurfaceCavity:
         if self._cavity is None:
             raise InstrumentError(self._info.name, "the layer is not open", command=command)
         return self._cavity
 
-    def _check(self, drives: Drives, ids: RowIds) -> None:
+    def _states(self, drives: Drives, ids: RowIds) -> Real:
+        """Return the states (n, n_elements) that the elements take for `drives`."""
         check_drives(self._info, drives, ids)
-        levels = self._settings.elements.levels
+        levels = self._bench.elements.levels
         if levels == "continuous":
-            return
-        nearest = (np.rint(drives * np.float32(levels - 1)) / np.float32(levels - 1)).astype(np.float32)
-        wrong = np.argwhere(drives != nearest)
-        if wrong.size:
+            return drives.astype(np.float64)
+        states = np.rint(drives.astype(np.float64) * (levels - 1)) / (levels - 1)
+        if levels == 2 and (wrong := np.argwhere(drives != states)).size:
             row, column = (int(index) for index in wrong[0])
             raise DriveError(
                 f"layer '{self._info.name}', row id {ids[row]}, input {self._info.inputs[column].name}: "
-                f"{drives[row, column]:g} is none of the {levels} levels "
-                f"{', '.join(f'{level:.4g}' for level in np.linspace(0.0, 1.0, min(levels, 4)))}"
-                f"{', ...' if levels > 4 else ''}; choose an encoder that sends levels"
+                f"{drives[row, column]:g} is neither 0 nor 1, the states of an on/off element; "
+                "choose an encoder that sends cells"
             )
+        return states
 
-    def _chunks(self, cavity: MetasurfaceCavity, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
+    def _chunks(self, cavity: MetasurfaceCavity, states: Real, ids: RowIds, stop: Stop) -> Iterator[Responses]:
         waiting: list[_Row] = []
         flushed_s = time.monotonic()
-        for row_id, drive in zip(ids.tolist(), drives.astype(np.float64), strict=True):
+        for row_id, state in zip(ids.tolist(), states, strict=True):
             if stop.is_set():
                 break
-            waiting.append(self._answer(cavity, row_id, drive))
+            waiting.append(self._answer(cavity, row_id, state))
             if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
                 yield _chunk(waiting)
                 waiting, flushed_s = [], time.monotonic()
         if waiting:
             yield _chunk(waiting)
 
-    def _answer(self, cavity: MetasurfaceCavity, row_id: int, drive: Real) -> "_Row":
-        self._passes[row_id] += 1
-        signal = cavity.transmission(drive, self._settings.antennas.paths)
-        drifted_s = row_id * self._settings.pass_s
-        signal = signal * complex(self._gain_drift.gain(drifted_s), self._phase_drift.gain(drifted_s) - 1.0)
-        if self._noise is not None:
-            signal = self._noise.on(signal, self._random.of(row_id, self._passes[row_id]))
+    def _answer(self, cavity: MetasurfaceCavity, row_id: int, states: Real) -> "_Row":
+        # The time of a row is that of its place in the run, so that a restart does not move it.
+        planned_s = row_id * self._settings.pass_s
+        signal = self._bench.read(cavity, states, self._settings.paths, row_id=row_id, time_s=planned_s)
         self._clock.sleep_s(self._settings.pass_s)
         values = self._reading.read(signal).astype(np.float32)
         return _Row(row_id, values, self._epoch_s + self._clock.now_s())
@@ -193,51 +171,36 @@ def _chunk(rows: list[_Row]) -> Responses:
     )
 
 
-def _layout(settings: SimulatedMicrowaveSettings) -> Layout:
-    """Place everything. Raises `ValueError` for what does not fit or lies outside the model's validity."""
-    box, elements, antennas = settings.box, settings.elements, settings.antennas
-    size_m = (max(box.length_m, box.width_m), min(box.length_m, box.width_m))
-    layout = arrange(
-        size_m,
-        Plates(box.height_m, box.quality),
-        in_rows(elements.count, size_m, Pitch(elements.pitch_m, elements.distance_m, elements.radius_m)),
-        antenna_radius_m=np.full(antennas.count, antennas.radius_m),
-        post_radius_m=np.full(box.posts, box.post_radius_m),
-        rng=np.random.default_rng(_stream(settings.seed, _MEDIUM)),
-    )
-    check_validity(layout, settings.sweep_hz)
-    return layout
+def _check_parameters(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) -> None:
+    for parameter in settings.parameters:
+        if max(int(port) for port in parameter[1:]) > cavity.n_antennas:
+            raise ValueError(f"{parameter} needs more than the {cavity.n_antennas} antennas of '{cavity.name}'")
 
 
-def _layer_info(settings: SimulatedMicrowaveSettings, name: str) -> LayerInfo:
+def _layer_info(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str) -> LayerInfo:
     reading = READINGS[settings.readout]
     parts = (".re", ".im") if settings.readout == "complex" else ("",)
     return LayerInfo(
         name=name,
-        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0) for index in range(settings.elements.count)),
+        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0) for index in range(cavity.elements.count)),
         outputs=tuple(
             Channel(f"{parameter}@{frequency_hz / 1e9:.9g}GHz{part}", reading.unit, reading.low, math.inf)
-            for parameter in settings.antennas.parameters
+            for parameter in settings.parameters
             for frequency_hz in settings.sweep_hz.tolist()
             for part in parts
         ),
         nominal_pass_s=settings.pass_s,
-        resources=frozenset({name}),
+        resources=frozenset({cavity.name}),
         simulated=True,
     )
-
-
-def _stream(seed: int, stream: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed, spawn_key=(stream,))
 
 
 def _build(
     settings: SimulatedMicrowaveSettings, instruments: Mapping[str, Instrument], context: BuildContext
 ) -> PhysicalLayer:
-    """Place the wires; a simulated cavity needs no instrument."""
-    del instruments
+    cavity = pick_instrument(instruments, settings.cavity, SimulatedCavity, context.name)
     try:
-        layer = SimulatedMicrowaveLayer(settings, context.name, context.clock)
+        layer = SimulatedMicrowaveLayer(settings, cavity, context.name, context.clock)
     except ValueError as error:
         raise InputError(f"layer '{context.name}': {error}") from error
     return layer if settings.faults is None else FaultyLayer(layer, settings.faults, context.clock)

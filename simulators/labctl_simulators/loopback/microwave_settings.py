@@ -1,4 +1,4 @@
-"""What a rig file says of a simulated metasurface cavity."""
+"""What a rig file says of a simulated metasurface cavity and of the layers that read it."""
 
 from typing import Annotated, Literal
 
@@ -29,8 +29,9 @@ class BoxSettings(Settings):
 class ElementSettings(Settings):
     """Programmable elements in rows along the long walls.
 
-    A drive of 0 puts an element's resonance at the first of `resonances`, 1 at the second; with `levels` k only drives
-    of 0, 1/(k-1), ..., 1 can be set. The defaults are what a single resonance needs to reflect as the 1-bit element of
+    A drive of 0 puts an element's resonance at the first of `resonances`, 1 at the second. Two `levels` are on/off
+    elements, which take no other drive; k levels are set by a converter, which takes the nearest of 0, 1/(k-1), ..., 1
+    to the drive sent. The defaults are what a single resonance needs to reflect as the 1-bit element of
     J. ur R. Kazim et al. (UCET 2020, doi 10.1109/UCET51115.2020.9205382) does: about 3.3 GHz, the phases of the two
     states 180° ± 20° apart over 200 MHz, and 0.9 of the amplitude at least. With x = 2 Q_ext Δf / f the phases are
     4 atan(x₀) = 200° apart in the middle and 160° at its ends, which gives Q_ext = 15.1 and a shift of ±130 MHz; (g -
@@ -56,25 +57,10 @@ class ElementSettings(Settings):
 
 
 class AntennaSettings(Settings):
-    """Probes on cables of 50 Ω. `parameters` are the S-parameters read at each frequency: S21 is from 1 to 2."""
+    """Probes on cables of 50 Ω."""
 
     count: int = Field(default=4, ge=1, le=9)
     radius_m: Annotated[Metres, Field(gt=0)] = Field(alias="radius", default=0.003)
-    parameters: tuple[Annotated[str, Field(pattern="^S[1-9][1-9]$")], ...] = Field(default=("S21",), min_length=1)
-
-    @model_validator(mode="after")
-    def _parameters_exist(self) -> "AntennaSettings":
-        for parameter in self.parameters:
-            if max(int(port) for port in parameter[1:]) > self.count:
-                raise ValueError(f"parameters: {parameter} needs more than {self.count} antennas")
-        if len(set(self.parameters)) < len(self.parameters):
-            raise ValueError("parameters: every S-parameter may be named once")
-        return self
-
-    @property
-    def paths(self) -> list[tuple[int, int]]:
-        """The paths (to, from), counted from 0."""
-        return [(int(parameter[1]) - 1, int(parameter[2]) - 1) for parameter in self.parameters]
 
 
 class SweepSettings(Settings):
@@ -109,29 +95,44 @@ class AnalyserSettings(Settings):
         return AnalyserNoise(self.noise_floor_db, self.trace_noise_db, self.if_bandwidth_hz)
 
 
-class SimulatedMicrowaveSettings(Settings):
-    """A metasurface cavity. `seed` draws the medium (places of posts and antennas), the drift and the noise.
+class SimulatedCavitySettings(Settings):
+    """A metasurface cavity with a network analyser on it. `seed` draws the medium, the drift and the noise.
 
-    `drift` is the rms of a slow error of the complex gain, common to all frequencies, with periods of 30 s to 10 min.
-    Without `vna` the readout is exact. `complex` gives real and imaginary part of each value, one after the other.
+    The medium is where posts and antennas stand. `drift` is the rms of a slow error of the complex gain, common to all
+    frequencies, with periods of 30 s to 10 min. Without `vna` the readout is exact. One cavity can be several layers
+    (`kind: simulated-microwave`), each an operating point of its own.
     """
 
     box: BoxSettings
     elements: ElementSettings
     antennas: AntennaSettings = AntennaSettings()
-    frequencies_hz: tuple[Annotated[Hertz, Field(gt=0)], ...] | SweepSettings = Field(alias="frequencies")
-    readout: Readout = "amplitude"
     vna: AnalyserSettings | None = AnalyserSettings()
     drift: float = Field(default=0.002, ge=0, le=0.2)
-    pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
     seed: int = Field(ge=0)
+
+
+class SimulatedMicrowaveSettings(Settings):
+    """An operating point of a simulated metasurface cavity: what is read, at which frequencies.
+
+    `cavity` names the instrument; layers that name the same one share box, elements and medium. `parameters` are the
+    S-parameters read at each frequency: S21 is from antenna 1 to antenna 2. `complex` gives real and imaginary part of
+    each value, one after the other.
+    """
+
+    cavity: str
+    parameters: tuple[Annotated[str, Field(pattern="^S[1-9][1-9]$")], ...] = Field(default=("S21",), min_length=1)
+    frequencies_hz: tuple[Annotated[Hertz, Field(gt=0)], ...] | SweepSettings = Field(alias="frequencies")
+    readout: Readout = "amplitude"
+    pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
     faults: FaultPlan | None = None
 
     @model_validator(mode="after")
-    def _frequencies_differ(self) -> "SimulatedMicrowaveSettings":
+    def _nothing_read_twice(self) -> "SimulatedMicrowaveSettings":
         frequencies = self.sweep_hz
         if not frequencies.size or len(set(frequencies.tolist())) < frequencies.size:
             raise ValueError("frequencies: name at least one, each once")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError("parameters: every S-parameter may be named once")
         return self
 
     @property
@@ -141,3 +142,8 @@ class SimulatedMicrowaveSettings(Settings):
             sweep = self.frequencies_hz
             return np.linspace(sweep.start_hz, sweep.stop_hz, sweep.points)
         return np.array(self.frequencies_hz, dtype=np.float64)
+
+    @property
+    def paths(self) -> list[tuple[int, int]]:
+        """The paths (to, from) of the parameters, antennas counted from 0."""
+        return [(int(parameter[1]) - 1, int(parameter[2]) - 1) for parameter in self.parameters]

@@ -70,12 +70,12 @@ SECONDS = "s, ms, us, µs, ns, min, h"
         (
             "fitted-range",
             "{kind: wide}",
-            '10:39: kind is "wide"; expected one of: direct, fitted-range, two-bit, unit-energy',
+            '10:39: kind is "wide"; expected one of: direct, fitted-range, quantile, two-bit, unit-energy',
         ),
         (
             "fitted-range",
             "5",
-            "10:32: encoder is 5; expected one of: direct, fitted-range, unit-energy, two-bit; "
+            "10:32: encoder is 5; expected one of: direct, fitted-range, quantile, unit-energy, two-bit; "
             'or a mapping with the key "kind"',
         ),
         ("kind: adam", "kind: sgd", '11:101: kind is "sgd"; expected "adam"'),

@@ -79,7 +79,7 @@ def test_a_restored_network_computes_the_same_and_learns_apart(precision: str) -
     inputs, responses = generator.standard_normal((8, 5)), generator.random((8, 4))
     built = first.blocks[0]
     built.encoder.fit(inputs)
-    built.standardiser = built.standardiser.fitted(responses, first.dtype)
+    built.standardiser = built.standardiser.fitted(responses)
     second.restore(first.arrays())
     restored = second.blocks[0]
     assert np.array_equal(built.encoder.encode(inputs).drives, restored.encoder.encode(inputs).drives)

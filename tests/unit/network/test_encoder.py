@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 from labctl.config.experiment import Encoder as EncoderSettings
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel
-from labctl.network.encoder import Encoder, make_encoder
+from labctl.network.encoder import QUANTILE_POINTS, Encoder, make_encoder
 from labctl.network.randomness import named_generator
 
 SETTINGS: TypeAdapter[EncoderSettings] = TypeAdapter(EncoderSettings)
-BOUNDED = ("fitted-range", "unit-energy", "two-bit")
+BOUNDED = ("fitted-range", "quantile", "unit-energy", "two-bit")
 
 Vectors = NDArray[np.float64]
 
@@ -96,6 +96,67 @@ def test_fitted_range_refuses_training_inputs_that_never_change() -> None:
         encoder("fitted-range", 2, channels(2)).fit(np.full((10, 2), 2.5))
 
 
+def quantile(cells: int, train: Vectors, low: float = 0.0, high: float = 1.0) -> Encoder:
+    """Return an encoder fitted to training values (n, width)."""
+    inputs = channels(cells * train.shape[1], low, high)
+    made = encoder({"kind": "quantile", "cells": cells}, train.shape[1], inputs)
+    made.fit(train)
+    return made
+
+
+def test_quantile_sends_ranks_place_by_place_and_counts_what_lies_beyond() -> None:
+    train = np.column_stack([np.arange(QUANTILE_POINTS), -(np.arange(QUANTILE_POINTS) ** 3.0)])
+    made = quantile(1, train, -1.0, 3.0)
+    last = QUANTILE_POINTS - 1
+    ranks = np.arange(QUANTILE_POINTS) / last
+    np.testing.assert_allclose(made.encode(train).drives, -1 + 4 * np.column_stack([ranks, ranks[::-1]]), rtol=1e-6)
+    assert made.encode(train).clipped == 0
+    beyond = made.encode(np.array([[-0.1, -1e9], [last + 1, 1.0]]))
+    assert beyond.drives.tolist() == [[-1, -1], [3, 3]]
+    assert beyond.clipped == 4
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 4))
+def test_quantile_tells_a_label_that_is_there_from_one_that_is_not_however_often_it_is(
+    n_off: int, n_on: int, cells: int
+) -> None:
+    train = np.repeat([0.0, 0.7], [n_off, n_on])[:, None]
+    encoded = quantile(cells, train).encode(np.array([[0.0], [0.7]]))
+    assert encoded.drives.tolist() == [[0] * cells, [1] * cells]
+    assert encoded.clipped == 0
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+def test_quantile_leaves_a_place_that_never_changes_at_rest(cells: int) -> None:
+    encoded = quantile(cells, np.full((30, 1), 2.5)).encode(np.array([[2.5], [2.4], [2.6]]))
+    assert encoded.drives.tolist() == [[0] * cells, [0] * cells, [1] * cells]
+    assert encoded.clipped == 2
+
+
+def test_quantile_cells_are_the_binary_code_of_bins_that_hold_equally_many_training_values() -> None:
+    train = np.random.default_rng(3).exponential(size=(200, 1))
+    codes = quantile(2, train, -1.0, 2.0).encode(np.sort(train, axis=0)).drives
+    assert set(np.unique(codes)) == {-1.0, 2.0}
+    numbers = ((codes > 0) @ [2, 1]).tolist()
+    assert numbers == sorted(numbers)
+    assert all(abs(numbers.count(number) - 50) <= 1 for number in range(4))
+
+
+@given(seeds, st.integers(1, 5), st.integers(2, 600), st.booleans())
+def test_quantile_keeps_the_order_of_values(seed: int, cells: int, n_train: int, repeated: bool) -> None:
+    generator = np.random.default_rng(seed)
+    train, values = generator.standard_normal((n_train, 1)), np.sort(generator.standard_normal((40, 1)) * 2, axis=0)
+    if repeated:
+        train, values = np.round(train), np.round(values * 2) / 2
+    drives = quantile(cells, train).encode(values).drives
+    assert (np.diff(drives @ 2.0 ** -np.arange(cells)) >= 0).all()
+
+
+def test_quantile_keeps_a_fixed_number_of_training_values() -> None:
+    made = quantile(1, np.random.default_rng(0).standard_normal((5000, 3)))
+    assert {name: array.shape for name, array in made.arrays().items()} == {"points": (3, QUANTILE_POINTS)}
+
+
 def test_unit_energy_is_the_published_formula() -> None:
     vectors = np.array([[3.0, -4.0], [0.0, 0.0], [1e-6, 0.0]])
     drives = encoder("unit-energy", 2, channels(2)).encode(vectors).drives
@@ -155,7 +216,7 @@ def test_mixing_spreads_values_over_cells_and_follows_the_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "width", "n_inputs", "message"),
+    ("settings", "width", "n_inputs", "message"),
     [
         (
             "direct",
@@ -185,13 +246,20 @@ def test_mixing_spreads_values_over_cells_and_follows_the_seed() -> None:
             "encoder two-bit sends 3 values x 2 cells, but the layer has 7 inputs: write `encoder: {kind: two-bit, "
             "mix: orthogonal}` to spread the values over the inputs",
         ),
+        (
+            {"kind": "quantile", "cells": 3},
+            3,
+            8,
+            "encoder quantile sends 3 values x 3 cells, but the layer has 8 inputs: write `encoder: {kind: quantile, "
+            "cells: 3, mix: orthogonal}` to spread the values over the inputs",
+        ),
     ],
 )
 def test_a_vector_that_does_not_fit_is_refused_with_what_to_write(
-    kind: str, width: int, n_inputs: int, message: str
+    settings: str | dict[str, Any], width: int, n_inputs: int, message: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        encoder(kind, width, channels(n_inputs))
+        encoder(settings, width, channels(n_inputs))
     assert str(caught.value) == message
 
 

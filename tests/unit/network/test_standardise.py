@@ -9,7 +9,7 @@ from labctl.network.standardise import Standardiser
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)])
 def test_fitted_responses_have_zero_mean_and_unit_spread(dtype: np.dtype[np.floating]) -> None:
     responses = np.random.default_rng(0).normal([1, -50, 1e-3], [1, 3, 1e-5], (500, 3)).astype(np.float32)
-    standard = Standardiser.fitted(responses, dtype).apply(responses)
+    standard = Standardiser.neutral(3, dtype).fitted(responses).apply(responses)
     assert standard.dtype == dtype
     np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(standard.std(axis=0), 1, rtol=1e-3)
@@ -17,7 +17,7 @@ def test_fitted_responses_have_zero_mean_and_unit_spread(dtype: np.dtype[np.floa
 
 def test_a_dead_channel_says_nothing_even_when_it_wakes_up() -> None:
     responses = np.array([[1.0, 7.0], [3.0, 7.0]])
-    standardiser = Standardiser.fitted(responses, np.dtype(np.float64))
+    standardiser = Standardiser.neutral(2, np.dtype(np.float64)).fitted(responses)
     assert standardiser.apply(np.array([[1.0, 7.0], [5.0, 9.0]])).tolist() == [[-1, 0], [3, 0]]
 
 
@@ -26,3 +26,10 @@ def test_neutral_changes_nothing_but_the_number_type() -> None:
     standard = Standardiser.neutral(2, np.dtype(np.float32)).apply(counts)
     assert standard.dtype == np.float32
     assert standard.tolist() == counts.tolist()
+
+
+def test_a_scale_multiplies_what_is_standardised_and_what_is_not() -> None:
+    responses = np.random.default_rng(0).normal(3, 5, (500, 2))
+    scaled = Standardiser.neutral(2, np.dtype(np.float64), 0.3)
+    np.testing.assert_allclose(scaled.apply(responses), 0.3 * responses)
+    np.testing.assert_allclose(scaled.fitted(responses).apply(responses).std(axis=0), 0.3)

@@ -1,0 +1,131 @@
+"""A metasurface in a flat metal box and the network analyser on it: an instrument without hardware.
+
+It is what the operating points of one cavity share: the medium, the elements, the analyser's noise and the drift. Noise
+belongs to (seed, row id, how often that id was read since `open`), drift to the time a row is read at.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from labctl.contract.driver import BuildContext, InstrumentDriver
+from labctl.contract.errors import InputError
+from labctl_simulators.loopback.microwave_settings import ElementSettings, SimulatedCavitySettings
+from labctl_simulators.loopback.row_noise import RowNoise
+from labctl_simulators.physics.drift import SlowDrift
+from labctl_simulators.physics.enclosure import Complex, Plates, Real
+from labctl_simulators.physics.metasurface import (
+    Element,
+    Layout,
+    MetasurfaceCavity,
+    Pitch,
+    arrange,
+    in_rows,
+    solve_cavity,
+)
+
+_MEDIUM, _DRIFT, _NOISE = range(3)
+"""Named random streams below one seed."""
+
+
+class SimulatedCavity:
+    """A box with its elements and antennas. `layout` says where everything is."""
+
+    def __init__(self, settings: SimulatedCavitySettings, name: str) -> None:
+        """Raise `ValueError` for what does not fit into the box."""
+        self.layout = _layout(settings)
+        self._settings = settings
+        self._name = name
+        self._noise = None if settings.vna is None else settings.vna.noise
+        self._random = RowNoise(_stream(settings.seed, _NOISE))
+        drawn = np.random.default_rng(_stream(settings.seed, _DRIFT))
+        self._gain_drift, self._phase_drift = (SlowDrift(settings.drift / math.sqrt(2.0), drawn) for _ in range(2))
+        self._solutions: dict[bytes, MetasurfaceCavity] = {}
+        self._readings: Counter[int] = Counter()
+        self._open = False
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        return self._name
+
+    @property
+    def elements(self) -> ElementSettings:
+        """Return what the elements can do."""
+        return self._settings.elements
+
+    @property
+    def n_antennas(self) -> int:
+        """Return the number of antennas."""
+        return self._settings.antennas.count
+
+    @property
+    def state_id(self) -> str:
+        """Name the medium and everything else that the settings determine."""
+        # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
+        return hashlib.sha256(self._settings.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
+
+    def open(self) -> None:
+        """Begin to count readings; does nothing when already open."""
+        if not self._open:
+            self._readings.clear()
+        self._open = True
+
+    def solved(self, frequencies_hz: Real) -> MetasurfaceCavity:
+        """Return the cavity at `frequencies_hz` (n,), solved once however many layers read it there."""
+        key = frequencies_hz.tobytes()
+        if key not in self._solutions:
+            elements = self._settings.elements
+            element = Element(elements.resonances_hz, elements.quality, elements.coupling)
+            self._solutions[key] = solve_cavity(self.layout, element, frequencies_hz)
+        return self._solutions[key]
+
+    def read(
+        self, cavity: MetasurfaceCavity, states: Real, paths: Sequence[tuple[int, int]], *, row_id: int, time_s: float
+    ) -> Complex:
+        """Return what the analyser makes of S (n_paths, n_frequencies) for one row: drifting gain, then noise."""
+        self._readings[row_id] += 1
+        signal = cavity.transmission(states, paths)
+        signal = signal * complex(self._gain_drift.gain(time_s), self._phase_drift.gain(time_s) - 1.0)
+        if self._noise is None:
+            return signal
+        return self._noise.on(signal, self._random.of(row_id, self._readings[row_id]))
+
+    def make_safe(self) -> None:
+        """Do nothing: no power is on."""
+
+    def close(self) -> None:
+        """Forget the solutions."""
+        self._solutions.clear()
+        self._open = False
+
+
+def _layout(settings: SimulatedCavitySettings) -> Layout:
+    """Place everything. Raises `ValueError` for what does not fit."""
+    box, elements, antennas = settings.box, settings.elements, settings.antennas
+    size_m = (max(box.length_m, box.width_m), min(box.length_m, box.width_m))
+    return arrange(
+        size_m,
+        Plates(box.height_m, box.quality),
+        in_rows(elements.count, size_m, Pitch(elements.pitch_m, elements.distance_m, elements.radius_m)),
+        antenna_radius_m=np.full(antennas.count, antennas.radius_m),
+        post_radius_m=np.full(box.posts, box.post_radius_m),
+        rng=np.random.default_rng(_stream(settings.seed, _MEDIUM)),
+    )
+
+
+def _stream(seed: int, stream: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(seed, spawn_key=(stream,))
+
+
+def _build(settings: SimulatedCavitySettings, context: BuildContext) -> SimulatedCavity:
+    try:
+        return SimulatedCavity(settings, context.name)
+    except ValueError as error:
+        raise InputError(f"instrument '{context.name}': {error}") from error
+
+
+DRIVER = InstrumentDriver(SimulatedCavitySettings, _build)
