@@ -17,7 +17,11 @@ runs_root = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text for people.")
 
 overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace one value of the file: training.epochs=3."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one value of the file: training.epochs=3; rig.KEY=VALUE: of its rig file.",
 )
 
 swap_rig = click.option(

@@ -20,7 +20,7 @@ from labctl.rig.rig import build_rig
 @options.as_json
 def command(file: Path, rig: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check the experiment or rig FILE, the data and everything else it names; nothing is opened or written."""
-    facts = _check_rig(file) if _is_rig(file) else _check_experiment(file, rig, overrides)
+    facts = _check_rig(file, overrides) if _is_rig(file) else _check_experiment(file, rig, overrides)
     if as_json:
         click.echo(json.dumps({"valid": True, **facts}))
     else:
@@ -31,8 +31,8 @@ def _is_rig(file: Path) -> bool:
     return str(Document.read(file).data.get("schema", "")).startswith(RIG_SCHEMA.rsplit("/", 1)[0])
 
 
-def _check_rig(file: Path) -> dict[str, str]:
-    rig = build_rig(load_rig(file))
+def _check_rig(file: Path, overrides: tuple[str, ...]) -> dict[str, str]:
+    rig = build_rig(load_rig(file, overrides))
     return {
         f"layer {name}": f"{layer.info.n_inputs} inputs, {layer.info.n_outputs} outputs, "
         f"{layer.info.nominal_pass_s:g} s a pass, {'simulated' if layer.info.simulated else 'real hardware'}"

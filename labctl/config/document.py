@@ -1,7 +1,7 @@
 """A YAML file as data that know where they were written, and the door through which they become models."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,15 +118,16 @@ class Document:
         keys = (*at, *complaint.keys)
         return Problem(self.key_position(keys) if complaint.of_key else self.position(keys), complaint.message)
 
-    def with_overrides(self, assignments: Iterable[str]) -> "Document":
+    def with_overrides(self, assignments: Iterable[str], within: str = "") -> "Document":
         """Return the document with each `dotted.path=value` of `--set` put in place of what the file says.
 
-        Whether the path means anything is for `validate` to say. Raises `ConfigError` for what is no assignment, a
-        value that is no YAML, a list index that does not exist and a path through something that has no keys.
+        `within` is what every path begins with before it enters this document, such as `rig.`. Whether the path means
+        anything is for `validate` to say. Raises `ConfigError` for what is no assignment, a value that is no YAML, a
+        list index that does not exist and a path through something that has no keys.
         """
         document = self
         for assignment in assignments:
-            document = _assign(document, assignment)
+            document = _assign(document, assignment, within)
         return document
 
 
@@ -144,36 +145,35 @@ def _noun(value: object) -> str:
     return "a list" if isinstance(value, list) else "a single value"
 
 
-def _assign(document: Document, assignment: str) -> Document:
+def _assign(document: Document, assignment: str, within: str) -> Document:
     position = Position(f"--set {assignment}")
-    path, equals, text = assignment.partition("=")
+    path, equals, text = assignment.removeprefix(within).partition("=")
     if not equals or not all(path.split(".")):
         raise ConfigError([Problem(position, "not an assignment; expected KEY.KEY=VALUE, as in training.epochs=3")])
     new = read_tree(text, lambda _line, _column: position)
     data = deepcopy(document.data)
-    keys = _set(data, path.split("."), new.data, position)
+    keys = _set(data, path.split("."), new.data, position, within)
     tree = _graft(document.tree, data, keys, new, position)
     return replace(document, tree=tree, overrides=(*document.overrides, assignment))
 
 
-def _set(data: dict[Key, Any], segments: list[str], value: Any, position: Position) -> Keys:
+def _set(data: dict[Key, Any], segments: list[str], value: Any, position: Position, within: str) -> Keys:
     """Put `value` into `data` at the path of `segments`, making mappings on the way; return the path as keys."""
     way: list[Key] = []
     here: Any = data
     for segment in segments[:-1]:
-        way.append(_key(here, segment, way, position))
+        way.append(_key(here, segment, within + ".".join(map(str, way)), position))
         if isinstance(here, dict):
             here = cast("dict[Key, Any]", here).setdefault(way[-1], {})
         else:
             here = cast("list[Any]", here)[cast("int", way[-1])]
-    way.append(_key(here, segments[-1], way, position))
+    way.append(_key(here, segments[-1], within + ".".join(map(str, way)), position))
     here[way[-1]] = value
     return tuple(way)
 
 
-def _key(container: Any, segment: str, keys: Sequence[Key], position: Position) -> Key:
-    """Return `segment` as the key it names in `container`, which lies at `keys`."""
-    where = ".".join(map(str, keys))
+def _key(container: Any, segment: str, where: str, position: Position) -> Key:
+    """Return `segment` as the key it names in `container`, which lies at the path `where`."""
     if isinstance(container, dict):
         return next((key for key in cast("dict[Key, Any]", container) if str(key) == segment), segment)
     if not isinstance(container, list):

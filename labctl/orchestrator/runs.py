@@ -108,8 +108,8 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
         "schema": RUN_SCHEMA,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "name": loaded.experiment.name,
-        "experiment": _source(loaded.document) | {"overrides": list(loaded.document.overrides)},
-        "rigs": {role: _source(rig.document) for role, rig in loaded.rigs.items()},
+        "experiment": _source(loaded.document),
+        "rigs": {role: _source(rig.document) | {"resolved": rig.document.data} for role, rig in loaded.rigs.items()},
         "resolved": loaded.experiment.model_dump(mode="json", by_alias=True, exclude_none=True),
         "blocks": [_describe_layer(info) for info in task.infos],
         "layers": {info.name: _describe_layer(info) for info in task.infos},
@@ -127,11 +127,16 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
 
 
 def _source(document: Document) -> dict[str, Any]:
-    return {"text": document.text, "path": str(document.path), "folder": str(document.folder.resolve())}
+    return {
+        "text": document.text,
+        "path": str(document.path),
+        "folder": str(document.folder.resolve()),
+        "overrides": list(document.overrides),
+    }
 
 
-def _reread_rig(source: Mapping[str, str]) -> LoadedRig:
-    return rig_from_text(source["text"], Path(source["path"]), Path(source["folder"]))
+def _reread_rig(source: Mapping[str, Any]) -> LoadedRig:
+    return rig_from_text(source["text"], Path(source["path"]), Path(source["folder"]), source.get("overrides", ()))
 
 
 def _describe_layer(info: LayerInfo) -> object:

@@ -36,8 +36,8 @@ def compare_runs(first: LogReader, second: LogReader) -> Comparison:
 
 
 def _settings(meta: Mapping[str, Any]) -> Mapping[str, object]:
-    """Return what was configured; rig files as they were written, so that no driver is needed to compare them."""
-    rigs = {role: yaml.safe_load(source["text"]) for role, source in meta["rigs"].items()}
+    """Return what was configured; rig files as they were read, so that no driver is needed to compare them."""
+    rigs = {role: source.get("resolved") or yaml.safe_load(source["text"]) for role, source in meta["rigs"].items()}
     return {"experiment": meta["resolved"], "rig": rigs, "data": {"fingerprint": meta["data"]["fingerprint"][:12]}}
 
 

@@ -61,3 +61,16 @@ def test_a_trained_run_on_a_rig_of_another_kind(labctl: "Labctl", desk: Path, ru
         assert "'cavity' here has 14 outputs" in said
         assert "labctl run EXPERIMENT --rig RIG" in said
     assert tree_of(desk) == before
+
+
+def test_one_value_of_the_rig_changed_for_one_run(labctl: "Labctl", run: Path) -> None:
+    """I want the same box with the loudspeakers elsewhere, without a second rig file, and a record of what I did."""
+    labctl("run", "wine.yaml", "--json", "--set", "rig.instruments.interface.seed=2", "--set", "training.epochs=2")
+    changed = labctl.runs()[1].name
+    lines = labctl.quick("runs", "diff", run.name, changed).out.splitlines()
+    assert "rig.main.instruments.interface.seed: 1 -> 2" in lines
+    assert "verified" in labctl.quick("runs", "verify", changed).out
+    assert labctl("evaluate", changed, "--json").json["accuracy"] > 0.5, "the bench is built as it was changed"
+    assert "rig.instruments.interface.seed=2" in (labctl.runs()[1] / "report.html").read_text(encoding="utf-8")
+    refused = labctl.quick("validate", "wine.yaml", "--set", "rig.instruments.interface.sed=2", code=2).err
+    assert 'unknown key "sed"; did you mean "seed"?' in refused

@@ -37,7 +37,7 @@ def _digital_only(facts: RunFacts) -> Markup:
 def _experiment(facts: RunFacts) -> list[tuple[object, object]]:
     meta = facts.meta
     resolved, data = meta["resolved"], meta["data"]
-    overrides = meta["experiment"]["overrides"]
+    overrides = [each for file in (meta["experiment"], *meta["rigs"].values()) for each in file.get("overrides", ())]
     source = resolved["data"]
     return [
         ("Experiment", meta["experiment"]["path"]),

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 
 from benchmarks import bluesky_event, harness, overhead, quickstart
-from benchmarks.harness import Row, as_json, over_repeats, table
+from benchmarks.harness import Row, Target, as_json, in_words, over_draws, over_repeats, table
 from labctl.learning.phyll import Phyll
 
 ROW = Row("part.figure_us", 2.0, 1.0, 3.0, 3, "us", {"rival_us": 5.0})
@@ -32,6 +33,8 @@ def test_json_has_the_form_that_all_benchmarks_share():
             "n": 3,
             "unit": "us",
             "baselines": {"rival_us": 5.0},
+            "aim": None,
+            "commits": [],
         }
     ]
 
@@ -44,6 +47,38 @@ def test_table_shows_every_row_and_baseline():
     lines = table([ROW]).splitlines()
     assert lines[1].split() == ["part.figure_us", "2", "1", "3", "3", "us"]
     assert lines[2].split() == ["rival_us", "5"]
+
+
+def test_a_mean_over_draws_has_students_interval_and_a_single_draw_none():
+    # Mean 2, s = 1, t(0.975, 2) = 4.3027, half width 4.3027/sqrt(3) = 2.4841.
+    row = over_draws("part.share", [1.0, 2.0, 3.0], "share")
+    assert (row.value, row.low, row.high) == pytest.approx((2.0, 2.0 - 2.4841, 2.0 + 2.4841), abs=1e-4)
+    alone = over_draws("part.share", [0.5], "share")
+    assert (alone.value, alone.low, alone.high, alone.n) == (0.5, None, None, 1)
+    assert table([alone]).splitlines()[1].split() == ["part.share", "0.5", "1", "share"]
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "reached", "spread_reached"),
+    [(">=", 2.0, True, False), (">=", 1.0, True, True), (">=", 2.5, False, False), (">", 2.0, False, False),
+     (">", 1.0, True, False), ("<=", 2.0, True, False), ("<=", 3.0, True, True), ("<=", 1.5, False, False)],
+)  # fmt: skip
+def test_a_target_is_held_against_the_value_and_the_spread(relation, value, reached, spread_reached):
+    aim = ROW.held_against(Target(relation, value))
+    assert (aim.reached, aim.spread_reached) == (reached, spread_reached)
+    assert in_words(aim) in table([replace(ROW, aim=aim)])
+
+
+def test_rows_are_written_as_they_are_measured(tmp_path):
+    file = tmp_path / "part.json"
+
+    def measure(quick):
+        yield ROW
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        harness.run("part", "", Namespace(quick=True, json=file), measure)
+    assert [row["id"] for row in json.loads(file.read_text())["rows"]] == ["part.figure_us"]
 
 
 def test_quick_is_the_default_and_full_its_opposite():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from labctl.config.errors import ConfigError
+from labctl.config.errors import ConfigError, Position
 from labctl.config.experiment import DirectEncoder, FittedRangeEncoder
 from labctl.config.loading import experiment_from_text, load_experiment, load_rig, resolve_path, rig_from_text
 from labctl.contract.driver import Settings
@@ -55,6 +55,50 @@ def test_overrides_and_another_main_rig(folder: Path, rig_text: str, monkeypatch
     assert loaded.experiment.network.blocks[0].encoder == DirectEncoder(kind="direct")
 
 
+@pytest.mark.parametrize("start", ["rig", "rigs.main"])
+def test_an_override_goes_on_into_the_rig_file(folder: Path, start: str) -> None:
+    assignment = f"{start}.layers.cavity.tones.1=500 Hz"
+    loaded = load_experiment(folder / "experiments/quick.yaml", ["seed=9", assignment, f"{start}.power_w=12"])
+    rig = loaded.rigs["main"]
+    assert rig.rig.layers["cavity"]["tones"] == ["330 Hz", "500 Hz"]
+    assert rig.rig.power_w == 12
+    assert rig.document.position(("layers", "cavity", "tones", 1)) == Position(f"--set {assignment}")
+    assert rig.document.overrides == (assignment, f"{start}.power_w=12")
+    assert loaded.document.overrides == ("seed=9",)
+
+
+def test_each_rig_has_its_own_overrides(folder: Path, quickstart: str, rig_text: str) -> None:
+    (folder / "rigs/other.yaml").write_text(rig_text, encoding="utf-8")
+    named = "rigs: {main: ../rigs/sim_acoustic.yaml, annex: ../rigs/other.yaml}  #"
+    text = quickstart.replace("rig: ../rigs/sim_acoustic.yaml        #", named)
+    loaded = experiment_from_text(text, Path("q"), folder / "experiments", ["rigs.annex.name=b", "rig.name=a"])
+    assert {role: rig.rig.name for role, rig in loaded.rigs.items()} == {"main": "a", "annex": "b"}
+
+
+def test_an_override_mends_a_rig_file_as_if_it_had_been_edited(folder: Path, rig_text: str) -> None:
+    (folder / "rigs/sim_acoustic.yaml").write_text(rig_text.replace("chamber", "'two words'"), encoding="utf-8")
+    loaded = load_experiment(folder / "experiments/quick.yaml", ["rig.name=chamber"])
+    assert loaded.rigs["main"].rig.name == "chamber"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("rig.powr_w=3", 'unknown key "powr_w"; did you mean "power_w"?'),
+        ("rig.layers.cavity.kind.x=3", 'rig.layers.cavity.kind is "acoustic", which has no keys; expected '
+         "rig.layers.cavity.kind=VALUE"),
+        ("rigs.main.layers.cavity.tones.7=3", 'rigs.main.layers.cavity.tones has no item "7"; expected an index '
+         "from 0 to 1"),
+        ("rigs.annex.name=b", 'no rig here has the role "annex"; there are: main'),
+        ("rig.=b", "not an assignment; expected KEY.KEY=VALUE, as in training.epochs=3"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_override_of_a_rig(folder: Path, assignment: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(folder / "experiments/quick.yaml", [assignment])
+    assert str(caught.value) == f"--set {assignment}: {said}"
+
+
 def test_rigs_by_role(folder: Path, quickstart: str) -> None:
     text = quickstart.replace("rig: ../rigs", "rigs: {left: ../rigs/sim_acoustic.yaml, right: ../rigs").replace(
         "sim_acoustic.yaml        #", "sim_acoustic.yaml}  #"
@@ -92,9 +136,9 @@ def test_an_experiment_given_as_a_rig(folder: Path) -> None:
 
 
 def test_a_stored_copy_opens_as_the_original_did(folder: Path) -> None:
-    loaded = load_experiment(folder / "experiments/quick.yaml", ["seed=9"])
+    loaded = load_experiment(folder / "experiments/quick.yaml", ["seed=9", "rig.power_w=12"])
     rig = loaded.rigs["main"].document
-    rigs = {"main": rig_from_text(rig.text, Path("stored/rig.yaml"), rig.folder)}
+    rigs = {"main": rig_from_text(rig.text, Path("stored/rig.yaml"), rig.folder, rig.overrides)}
     document = loaded.document
     again = experiment_from_text(document.text, Path("stored.yaml"), document.folder, document.overrides, rigs)
     assert again.experiment == loaded.experiment

@@ -142,6 +142,21 @@ def test_a_run_is_reopened_as_it_began_whatever_became_of_its_files(folder: Path
     check_bench(reader, build_bench(loaded))
 
 
+def test_a_run_on_a_changed_rig_is_reopened_on_it(folder: Path) -> None:
+    loaded = load_experiment(folder / "experiment.yaml", ["rig.instruments.interface.seed=2", "rig.power_w=50"])
+    bench = build_bench(loaded)
+    run, log = begin_run(loaded, bench, build_task(loaded, bench.infos), folder / "runs")
+    log.close()
+    with LogReader(run / LOG_NAME) as reader:
+        again = reopen(reader)
+        described = reader.meta()["rigs"]["main"]
+    assert again.rigs["main"].rig == loaded.rigs["main"].rig
+    assert build_bench(again).layers[0].state_id == bench.layers[0].state_id
+    assert described["overrides"] == ["rig.instruments.interface.seed=2", "rig.power_w=50"]
+    assert described["resolved"]["instruments"]["interface"]["seed"] == 2
+    assert described["text"] == RIG
+
+
 def test_changed_data_are_refused(folder: Path, reader: LogReader) -> None:
     write_data(folder, seed=1)
     with pytest.raises(RecordError, match=r"the data have changed since the run began \(fingerprint \w{12}, then"):
