@@ -1,0 +1,1 @@
+"""Links to instruments: the one place that touches pyvisa and pyserial."""

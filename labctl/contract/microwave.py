@@ -1,0 +1,150 @@
+"""What a network analyser and a programmable metasurface can do: sweep S-parameters, and hold a pattern."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+SParameters = NDArray[np.complex128]
+"""(n_parameters, n_points), corrected where the analyser corrects."""
+
+Pattern = NDArray[np.uint8]
+"""Levels (n_elements,) of a metasurface's elements, in the order of its element map: 0 to levels - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """`points` frequencies from `start_hz` to `stop_hz`, evenly spaced; with equal ends, one frequency again and again."""
+
+    start_hz: float
+    stop_hz: float
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What an analyser measures at a trigger: one linear sweep, or one over several segments.
+
+    `parameters` are named S11 to S99, receiving port first. `averages` whole sweeps make one result. An `external`
+    trigger arrives at the analyser's trigger input with the given edge; `internal` means on command.
+    """
+
+    parameters: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    power_dbm: float
+    if_bandwidth_hz: float
+    averages: int = 1
+    trigger: Literal["internal", "external-rising", "external-falling"] = "internal"
+
+    @property
+    def points(self) -> int:
+        """Number of frequencies."""
+        return sum(segment.points for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """S-parameters of one sweep; `overload` says that a receiver was driven too hard, so that they mean nothing."""
+
+    values: SParameters
+    overload: bool
+    time_s: float
+
+
+@runtime_checkable
+class NetworkAnalyser(Protocol):
+    """A vector network analyser. Constructed without touching hardware; power is off until the first sweep."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether no real hardware is behind it."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name configuration and calibration; equal ids promise equal physics."""
+        ...
+
+    def check(self, sweep: Sweep) -> None:
+        """Raise `InputError` for a sweep beyond the limits of the rig file or, once open, of the instrument."""
+        ...
+
+    def open(self) -> None:
+        """Connect, identify, read limits. Raises `InstrumentError`."""
+        ...
+
+    def configure(self, sweep: Sweep) -> NDArray[np.float64]:
+        """Set up for `sweep` and return its frequencies (n_points,) as the instrument states them.
+
+        Raises `InputError` before anything is sent, `InstrumentError` when the instrument refuses or reads back
+        something else.
+        """
+        ...
+
+    def sweep(self) -> SweepResult:
+        """Trigger what was configured, wait for its end and return it. Raises `InstrumentError`; never a part of it."""
+        ...
+
+    def make_safe(self) -> None:
+        """Turn the power off. Idempotent; any state; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Release the link. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Metasurface(Protocol):
+    """A surface of elements, each of which takes one of `levels` states."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether no real hardware is behind it."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name configuration and element map; equal ids promise equal physics."""
+        ...
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements."""
+        ...
+
+    @property
+    def levels(self) -> int:
+        """Number of states an element can take."""
+        ...
+
+    def open(self) -> None:
+        """Connect, identify, show the rest pattern. Raises `InstrumentError`."""
+        ...
+
+    def show(self, pattern: Pattern) -> None:
+        """Return when `pattern` is acknowledged, read back where the controller can, and settled.
+
+        Raises `InputError` for a pattern that does not fit, `InstrumentError` when the controller refuses, is silent or
+        holds something else.
+        """
+        ...
+
+    def make_safe(self) -> None:
+        """Show the rest pattern. Idempotent; any state; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Release the link. Idempotent."""
+        ...
