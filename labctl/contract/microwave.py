@@ -15,7 +15,7 @@ Pattern = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`points` frequencies from `start_hz` to `stop_hz`, evenly spaced; with equal ends, one frequency again and again."""
+    """`points` frequencies from `start_hz` to `stop_hz`, evenly spaced; one frequency where the ends are equal."""
 
     start_hz: float
     stop_hz: float

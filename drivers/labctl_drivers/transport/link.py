@@ -9,19 +9,19 @@ class LinkError(InstrumentError):
     """The link failed: which class says how. The next query first resynchronises or reopens, and identifies again."""
 
 
-class LinkRefused(LinkError):
+class LinkRefusedError(LinkError):
     """Nothing accepts a connection there, or somebody else holds it."""
 
 
-class LinkTimeout(LinkError):
+class LinkTimeoutError(LinkError):
     """No answer, or not all of it, in time."""
 
 
-class LinkLost(LinkError):
+class LinkLostError(LinkError):
     """The peer closed or reset the connection, or the cable was unplugged."""
 
 
-class LinkGarbled(LinkError):
+class LinkGarbledError(LinkError):
     """What arrived is not what the instrument's manual lets arrive: a bad header, a short or long block, garbage."""
 
 
