@@ -3,6 +3,9 @@
 Each figure comes from `labctl run EXPERIMENT --json`, that is from fresh passes through the trained network. Baselines
 and differences are of the same splits and seeds. Beside the baselines of the run itself stands `untrained`: the same
 network on the same rig, its random weights as they are drawn and no label in the drive, under the rule `readout`.
+
+`--full --keep DIR --json FILE` may be interrupted and started again, or prepared row by row with `--rows`: what is kept
+in DIR is not measured a second time, and FILE has all rows that are finished.
 """
 
 import hashlib
@@ -70,7 +73,7 @@ class Case:
 
 
 _SPLIT = ("data.split_seed",)
-_SPLIT_AND_BOX = ("data.split_seed", "rig.layers.cavity.seed")
+_SPLIT_AND_BOX = ("data.split_seed", "rig.instruments.box.seed")
 _SEED_AND_MEDIUM = ("seed", "rig.layers.bench.medium.seed")
 
 CASES = (

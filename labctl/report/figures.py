@@ -131,18 +131,23 @@ def interval_chart(name: str, intervals: Sequence[Interval], *, x_label: str) ->
     return _finish(drawing, axes, name, "", with_legend=False)
 
 
-def _canvas(height: float = 2.9) -> "tuple[Figure, Axes]":
-    """Return an empty figure as wide as a telephone shows it."""
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(4.7, height), layout="constrained")
-    axes = drawing.add_subplot()
+def dress(axes: "Axes") -> None:
+    """Give axes the look of every figure: a quiet grid, no ticks, no frame but the horizontal axis."""
     axes.grid(visible=True, color=INK, alpha=0.14, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, colors=INK, labelsize=9.5)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set(color=INK, alpha=0.5)
+
+
+def _canvas(height: float = 2.9) -> "tuple[Figure, Axes]":
+    """Return an empty figure as wide as a telephone shows it."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(4.7, height), layout="constrained")
+    axes = drawing.add_subplot()
+    dress(axes)
     return drawing, axes
 
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import accuracy, harness
 from benchmarks.accuracy import CASES, Case, Kept, case_rows, markdown, measure, untrained
 from benchmarks.harness import Target
+from labctl.config.loading import load_experiment
 
 README = harness.ROOT / "README.md"
 RESULTS = harness.ROOT / "benchmarks" / "results" / "accuracy.json"
@@ -162,6 +163,24 @@ def test_cases_have_distinct_ids_and_targets_for_figures_there_are():
     for case in CASES:
         figures = {row.id for row in case_rows(case, RESULTS_OF_CASE)}
         assert {case.row_id(figure) for figure in case.targets} <= figures
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.experiment.exists()], ids=lambda case: case.id)
+def test_every_draw_sets_a_seed_that_the_files_have(case, monkeypatch):
+    monkeypatch.setenv("LABCTL_DATA", "data")
+    loaded = load_experiment(case.experiment, case.overrides(3))
+    assert all(seed == 3 for seed in seeds_of(loaded, case.varied))
+    assert all(isinstance(seed, int) for seed in seeds_of(load_experiment(case.experiment), case.varied))
+
+
+def seeds_of(loaded, keys):
+    """Return the values at the dotted `keys`, with defaults of the experiment; a rig must say it itself."""
+    resolved = loaded.experiment.model_dump(mode="json", by_alias=True)
+    for key in keys:
+        value = {**resolved, "rig": loaded.rigs["main"].document.data}
+        for part in key.split("."):
+            value = value[part]
+        yield value
 
 
 def test_the_tables_of_the_readme_are_those_of_the_committed_results():
