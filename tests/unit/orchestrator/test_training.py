@@ -35,6 +35,7 @@ KINDS = [
 ] + [
     {"schedule": "greedy", "rule": "phyll", "epochs": 3, "batch": 7},
     {"schedule": "cached", "rule": "phyll", "epochs": 3, "batch": 7, "loss": "softmax", "hardness": 0.5},
+    {"schedule": "joint", "rule": "phyll", "epochs": 3, "batch": 7, "arithmetic": "fused"},
 ]
 
 
