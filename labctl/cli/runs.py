@@ -124,7 +124,8 @@ def verify_command(run: str, root: Path, as_json: bool) -> None:
         reader.check_integrity()
         loaded = reopen(reader)
         verification = verify(reopen_task(reader, loaded), reader)
-        same_machine = same_arithmetic(reader.meta()["provenance"], collect())
+        here = collect(compiled=loaded.experiment.compiled)
+        same_machine = same_arithmetic(reader.meta()["provenance"], here)
     good = verification.identical or (not same_machine and verification.largest_difference <= OTHER_MACHINE_TOLERANCE)
     if as_json:
         click.echo(json.dumps(asdict(verification) | {"same_arithmetic": same_machine, "verified": good}))

@@ -1,5 +1,6 @@
 """The experiment file: what is trained on which data, through which layers, by which rule."""
 
+from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -264,9 +265,20 @@ class PhyllTraining(Settings):
     )
     optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
     precision: Precision = Field(default="float32", description="number type of the weights")
+    arithmetic: Literal["numpy", "fused"] = Field(
+        default="numpy",
+        description="numpy: updates operation by operation; fused: compiled as one, faster and rounded otherwise",
+    )
     init_from: FileName | None = Field(
         default=None, description="model folder (RUN/model) whose weights to start from, relative to this file"
     )
+
+    @model_validator(mode="after")
+    def _compiler_is_there(self) -> Self:
+        if self.arithmetic == "fused" and find_spec("numba") is None:
+            what = 'arithmetic is "fused", but numba, which compiles it, is not installed; pip install "labctl[fast]"'
+            raise PlacedError(("arithmetic",), what)
+        return self
 
 
 class ReadoutTraining(Settings):
@@ -324,6 +336,11 @@ class Experiment(Settings):
     def rigs(self) -> dict[str, str]:
         """Return the rig files by role, as written."""
         return {"main": self.rig} if self.rig is not None else dict(self.named_rigs or {})
+
+    @property
+    def compiled(self) -> bool:
+        """Whether updates are compiled."""
+        return self.training.rule == "phyll" and self.training.arithmetic == "fused"
 
     @model_validator(mode="after")
     def _rigs_named_once(self) -> Self:

@@ -11,12 +11,12 @@ from labctl.network.label import Vectors
 
 
 class Adam:
-    """Updates an array in place; keeps the moments and the number of updates."""
+    """Updates an array in place; keeps the moments `first` and `second` and the number of updates."""
 
     def __init__(self, settings: AdamSettings, like: Vectors) -> None:
         self._settings = settings
-        self._first = np.zeros_like(like)
-        self._second = np.zeros_like(like)
+        self.first = np.zeros_like(like)
+        self.second = np.zeros_like(like)
         self._work = np.empty_like(like)
         self._updates = 0
         self._lr = settings.lr
@@ -26,10 +26,16 @@ class Adam:
         if self._settings.decay == "cosine":
             self._lr = self._settings.lr * (1 + math.cos(math.pi * progress)) / 2
 
+    def advance(self) -> tuple[float, np.floating]:
+        """Count one more update, the t-th; return lr/(1 - beta1^t) and sqrt(1 - beta2^t)."""
+        self._updates += 1
+        settings = self._settings
+        return self._lr / (1 - settings.beta1**self._updates), np.sqrt(1 - settings.beta2**self._updates)
+
     def update(self, weights: Vectors, gradient: Vectors) -> None:
         """Apply one update of `gradient` to `weights`, both of the shape given at construction."""
-        settings, first, second, work = self._settings, self._first, self._second, self._work
-        self._updates += 1
+        settings, first, second, work = self._settings, self.first, self.second, self._work
+        rate, root = self.advance()
         np.subtract(gradient, first, out=work)
         work *= 1 - settings.beta1
         first += work
@@ -38,18 +44,18 @@ class Adam:
         work *= 1 - settings.beta2
         second += work
         np.sqrt(second, out=work)
-        work /= np.sqrt(1 - settings.beta2**self._updates)
+        work /= root
         work += settings.epsilon
         np.divide(first, work, out=work)
-        work *= self._lr / (1 - settings.beta1**self._updates)
+        work *= rate
         weights -= work
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
         """Return the optimiser's state."""
-        return {"first": self._first, "second": self._second, "updates": np.array([float(self._updates)])}
+        return {"first": self.first, "second": self.second, "updates": np.array([float(self._updates)])}
 
     def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over arrays saved by `arrays`."""
-        self._first = arrays["first"].copy()
-        self._second = arrays["second"].copy()
+        self.first = arrays["first"].copy()
+        self.second = arrays["second"].copy()
         self._updates = int(arrays["updates"][0])

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.config.experiment import PhyllTraining
-from labctl.learning.adam import Adam
-from labctl.learning.gradient import GoodnessGradient
-from labctl.learning.loss import make_loss
+from labctl.learning.loss import Goodness, make_loss
 from labctl.learning.negatives import Negatives
 from labctl.learning.requests import Measure, Purpose, Requests
 from labctl.learning.rule import Batch, Metrics
+from labctl.learning.update import make_update
 from labctl.network.goodness import goodness
 from labctl.network.label import Vectors
 from labctl.network.network import Network
@@ -36,7 +35,7 @@ class Phyll:
         self._loss = make_loss(settings)
         self._negatives = Negatives(settings, network.label.n_classes)
         self.rows_per_sample = 1 + self._negatives.count
-        self._adam = [Adam(settings.optimizer, block.weights) for block in network.blocks]
+        self._updates = [make_update(settings, block, self.rows_per_sample) for block in network.blocks]
 
     def prepare(self, batch: Batch, generator: np.random.Generator, blocks: range) -> Requests[None]:
         """Fit encoders and standardisation block by block, on samples that carry uniformly drawn labels."""
@@ -62,21 +61,12 @@ class Phyll:
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
             features = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
             if index in blocks:
-                gradient = self._train(index, features, progress)
-                metrics |= _block_metrics(gradient, index)
-                total = total + gradient.goodness
+                found = self._updates[index].train(features, progress)
+                metrics |= self._block_metrics(found, index)
+                total = total + found
             inputs = block.outputs(features).reshape(*labels.shape, -1)
         self._negatives.remember(batch.samples, labels, total)
         return metrics
-
-    def _train(self, index: int, features: Vectors, progress: float) -> GoodnessGradient:
-        """Take `inner_steps` steps on one batch's features and return the gradient with what it saw last."""
-        block, adam = self.network.blocks[index], self._adam[index]
-        gradient = GoodnessGradient(block.reference, self._loss, self.rows_per_sample)
-        adam.set_progress(progress)
-        for _ in range(self._settings.inner_steps):
-            adam.update(block.weights, gradient(block.weights, features))
-        return gradient
 
     def finish(self) -> None:
         """Nothing remains to be done: every step has already updated the weights."""
@@ -100,24 +90,23 @@ class Phyll:
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
         """Return weights, encoders, statistics, the optimiser's moments and what the draw of negatives remembers."""
-        owners = [("negatives", self._negatives), *((f"adam{i}", adam) for i, adam in enumerate(self._adam))]
+        owners = [("negatives", self._negatives), *((f"adam{i}", update) for i, update in enumerate(self._updates))]
         own = {f"{owner_name}.{name}": array for owner_name, owner in owners for name, array in owner.arrays().items()}
         return self.network.arrays() | own
 
     def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over arrays saved by `arrays`."""
         self.network.restore(arrays)
-        owners = [("negatives.", self._negatives), *((f"adam{i}.", adam) for i, adam in enumerate(self._adam))]
+        owners = [("negatives.", self._negatives), *((f"adam{i}.", update) for i, update in enumerate(self._updates))]
         for prefix, owner in owners:
             owner.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
 
-
-def _block_metrics(gradient: GoodnessGradient, index: int) -> dict[str, float]:
-    positive, negative = gradient.goodness[:, 0], gradient.goodness[:, 1:]
-    name = f"block{index + 1}"
-    return {
-        f"{name}.loss": gradient.loss(),
-        f"{name}.goodness_positive": float(positive.sum()) / positive.size,
-        f"{name}.goodness_negative": float(negative.sum()) / negative.size,
-        f"{name}.pairs_right": float(np.count_nonzero(positive[:, None] > negative)) / negative.size,
-    }
+    def _block_metrics(self, found: Goodness, index: int) -> dict[str, float]:
+        positive, negative = found[:, 0], found[:, 1:]
+        name = f"block{index + 1}"
+        return {
+            f"{name}.loss": self._loss.value(found),
+            f"{name}.goodness_positive": float(positive.sum()) / positive.size,
+            f"{name}.goodness_negative": float(negative.sum()) / negative.size,
+            f"{name}.pairs_right": float(np.count_nonzero(positive[:, None] > negative)) / negative.size,
+        }

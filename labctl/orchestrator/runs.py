@@ -122,7 +122,7 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
             "class_names": list(data.class_names),
             "feature_names": list(data.feature_names),
         },
-        "provenance": collect(),
+        "provenance": collect(compiled=loaded.experiment.compiled),
     }
 
 

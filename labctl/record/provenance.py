@@ -12,15 +12,19 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 _ENVIRONMENT = re.compile(r"OMP_NUM_THREADS|OPENBLAS_\w+|LABCTL_\w+")
+_COMPILER = ("numba", "llvmlite", "scipy")
+"""What compiled updates are made by, and whose BLAS they call."""
+
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def collect() -> dict[str, Any]:
-    """Return where and with what this process computes, as JSON values.
+def collect(*, compiled: bool = False) -> dict[str, Any]:
+    """Return where and with what this process computes, as JSON values; `compiled` says whether updates are.
 
     `arithmetic` holds what decides about the last bit of a result. Of the environment only OMP_NUM_THREADS,
     OPENBLAS_* and LABCTL_* are recorded, as anything else may hold secrets.
     """
+    compiler = {"compiler": {name: metadata.version(name) for name in _COMPILER}} if compiled else {}
     return {
         "host": platform.node(),
         "platform": platform.platform(),
@@ -31,6 +35,7 @@ def collect() -> dict[str, Any]:
             "libc": " ".join(platform.libc_ver()),
             "numpy": np.__version__,
             "blas": _blas(),
+            **compiler,
         },
         "packages": _package_versions(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)},

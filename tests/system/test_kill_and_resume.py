@@ -51,6 +51,7 @@ KINDS: Mapping[str, Overrides] = {
     "cached": ("training.schedule=cached",),
     "greedy": ("training.schedule=greedy",),
     "sparse": ("training.schedule=joint", "record.checkpoint_every=3"),
+    "fused": ("training.schedule=joint", "training.arithmetic=fused"),
     "readout": ("training={rule: readout, schedule: joint}", "network.label.kind=none"),
 }
 
@@ -114,6 +115,7 @@ DEATHS: Mapping[str, tuple[str, tuple[Moment, ...]]] = {
         for stage in ("measuring", "testing")
         for kind in ("greedy", "sparse", "readout")
     },
+    "fused while training": ("fused", (drawn("fused", "training"),)),
     "joint twice": ("joint", (Moment("measuring", 0.3), Moment("measuring", 0.7))),
     "sparse twice before its first checkpoint": ("sparse", (Moment("training", 0.3), Moment("training", 0.6))),
 }

@@ -54,11 +54,12 @@ def _machine(origin: Mapping[str, Any]) -> list[tuple[object, object]]:
     arithmetic = origin["arithmetic"]
     blas = arithmetic["blas"]
     kernels = ", ".join(str(kernel) for kernel in blas["kernels"])
+    compiled = f"; updates compiled by numba {arithmetic['compiler']['numba']}" if "compiler" in arithmetic else ""
     environment = ", ".join(f"{name}={value}" for name, value in origin["environment"].items())
     return [
         ("Software", f"labctl {origin['packages'].get('labctl', '?')}, Python {origin['python']}"),
         ("Machine", f"{origin['host']}, {arithmetic['cpu'] or arithmetic['machine']}, {origin['platform']}"),
-        ("Arithmetic", f"numpy {arithmetic['numpy']}, {blas['name']} {blas['version']} ({kernels})"),
+        ("Arithmetic", f"numpy {arithmetic['numpy']}, {blas['name']} {blas['version']} ({kernels}){compiled}"),
         ("Environment", environment or "nothing set that bears on arithmetic or labctl"),
     ]
 

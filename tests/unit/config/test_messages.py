@@ -13,7 +13,7 @@ from labctl.config.schema import experiment_schema
 
 PHYLL_KEYS = (
     "rule, schedule, epochs, batch, theta, loss, negatives, hardness, inner_steps, shifts, optimizer, precision, "
-    "init_from"
+    "arithmetic, init_from"
 )
 NAME = 'a name of letters, digits, ".", "_" and "-" that starts with a letter or digit'
 PART = 'a name of letters, digits, "_" and "-" that starts with a letter or digit'
@@ -191,6 +191,14 @@ def test_the_readout_rule_refuses_a_label_in_the_drive(complaint) -> None:
     assert complaint(settings, "rule: readout") == (
         'quick.yaml:8:17: label kind is "one-hot", but rule readout predicts the label, so no pass may contain it; '
         "expected none"
+    )
+
+
+def test_compiled_arithmetic_without_the_compiler(complaint, monkeypatch) -> None:
+    monkeypatch.setattr("labctl.config.experiment.find_spec", lambda name: None)
+    assert complaint("theta: 10", "arithmetic: fused") == (
+        'quick.yaml:11:67: arithmetic is "fused", but numba, which compiles it, is not installed; '
+        'pip install "labctl[fast]"'
     )
 
 

@@ -38,6 +38,7 @@ KINDS = [
     {"schedule": "greedy", "rule": "phyll", "epochs": 3, "batch": 7},
     {"schedule": "cached", "rule": "phyll", "epochs": 3, "batch": 7, "loss": "softmax", "hardness": 0.5},
     {"schedule": "cached", "rule": "phyll", "epochs": 3, "batch": 7, "reads": 3},
+    {"schedule": "joint", "rule": "phyll", "epochs": 3, "batch": 7, "arithmetic": "fused"},
 ]
 
 

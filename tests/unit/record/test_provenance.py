@@ -35,3 +35,11 @@ def test_arithmetic_is_compared_and_nothing_else() -> None:
     for name in ("machine", "cpu", "libc", "numpy", "blas"):
         arithmetic = here["arithmetic"] | {name: "another"}
         assert not same_arithmetic(here, here | {"arithmetic": arithmetic})
+
+
+def test_the_compiler_belongs_to_the_arithmetic_of_compiled_updates_alone() -> None:
+    plain, compiled = collect(), collect(compiled=True)
+    assert "compiler" not in plain["arithmetic"]
+    assert list(compiled["arithmetic"]["compiler"]) == ["numba", "llvmlite", "scipy"]
+    assert not same_arithmetic(plain, compiled)
+    assert same_arithmetic(compiled, collect(compiled=True))
