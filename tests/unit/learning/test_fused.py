@@ -43,6 +43,7 @@ def block_of(units, width, dtype):
         standardise=False,
         standardiser=Standardiser.neutral(width, np.dtype(dtype)),
         skip=False,
+        reads=1,
         weights=generator.uniform(-1, 1, (units, width)).astype(np.float32).astype(dtype),
         reference=(reference / np.linalg.norm(reference)).astype(np.float32).astype(dtype),
     )
