@@ -14,7 +14,7 @@ class RecordedRows:
     """The good rows of a pass log from `first_id` on, as an acquisition asks for them."""
 
     def __init__(self, reader: LogReader, blocks: int, first_id: int = 0) -> None:
-        self._blocks = [reader.rows(first_id, MAX_ID, block=block) for block in range(blocks)]
+        self._blocks = [reader.rows(first_id, MAX_ID, block=block, drives=False) for block in range(blocks)]
         rejected = [part for status in reader.rejected() for part in reader.passes(first_id, status=status)]
         self._rejected_ids = np.array([row for part in rejected for row in part.ids], np.int64)
         self._rejected_repeats = np.array([repeat for part in rejected for repeat in part.repeats], np.int64)

@@ -63,7 +63,7 @@ class Cached:
         self._acquisition = acquisition
         self._network = network
         self._features = features
-        self._kept = np.zeros((len(network.blocks), len(features)), np.bool_)
+        self._kept = np.zeros((len(network.blocks), len(features), len(network.label.candidates)), np.bool_)
         self._responses: dict[int, ResponseValues] = {}
         self._last_cached = 0
 
@@ -87,13 +87,13 @@ class Cached:
         self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues
     ) -> None:
         """Take over rows of a block measured earlier: `samples` (n,), `labels` (n,), `responses` (n, n_outputs)."""
-        self._room(block, responses)[samples, self._column(labels)] = responses
-        complete, counts = np.unique(samples, return_counts=True)
-        self._kept[block, complete[counts == len(self._network.label.candidates)]] = True
+        pairs = samples, self._column(labels)
+        self._room(block, responses)[pairs] = responses
+        self._kept[block][pairs] = True
 
     def _complete(self, block: int, samples: NDArray[np.int64], purpose: Purpose) -> None:
         """Measure those of `samples` whose responses of `block` are not kept, under every candidate label."""
-        missing = np.unique(samples[~self._kept[block, samples]])
+        missing = np.unique(samples[~self._kept[block, samples].all(axis=1)])
         if not len(missing):
             return
         labels = np.repeat(self._network.label.candidates[None, :], len(missing), axis=0)

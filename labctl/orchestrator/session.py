@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from labctl.contract.errors import LabctlError
-from labctl.contract.layer import Stop
+from labctl.contract.layer import RowStatus, Stop
 from labctl.learning.requests import Purpose
 from labctl.learning.rule import Metrics
 from labctl.network.randomness import named_generator
@@ -122,9 +122,8 @@ def restore(task: Task, schedule: Schedule, checkpoint: Checkpoint, reader: LogR
     if isinstance(schedule, Cached):
         stage = min(checkpoint.epoch // task.rule.epochs, len(task.stages) - 1)
         for block in range(task.stages[stage].start + 1):
-            rows = reader.rows(0, checkpoint.next_id - 1, block=block)
-            kept = np.isin(rows.purposes, ("train", "statistics"))
-            if kept.any():
+            for rows in reader.passes(0, checkpoint.next_id - 1, block=block, status=RowStatus.OK):
+                kept = np.isin(rows.purposes, ("train", "statistics"))
                 schedule.keep(block, rows.samples[kept], rows.labels[kept], rows.values[kept])
 
 

@@ -149,3 +149,13 @@ def test_what_was_measured_earlier_is_taken_over_when_it_is_complete(make_task: 
     assert kept.rows == []
     cached.answer(ask(task, [7], [[0, 1]]))
     assert sorted(kept.column("labels")) == [0, 1, 2]
+
+
+def test_what_was_measured_earlier_may_come_in_parts(make_task: MakeTask) -> None:
+    task, acquisition, kept = build(make_task)
+    cached = Cached(acquisition, task.rule.network, task.features)
+    responses = np.arange(3 * 6, dtype=np.float32).reshape(3, 6)
+    for label in (1, 0, 2):
+        cached.keep(0, np.array([3]), np.array([label]), responses[label : label + 1])
+    assert np.array_equal(cached.answer(ask(task, [3], [[0, 1, 2]]))[0], responses)
+    assert kept.rows == []
