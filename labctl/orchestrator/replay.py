@@ -56,7 +56,7 @@ class RecordedRows:
         window = self._windows[block]
         if not window.first_id <= first_id <= end_id <= window.end_id:
             end_id = max(end_id, first_id + WINDOW_IDS)
-            window = _Window(first_id, end_id, self._reader.rows(first_id, end_id - 1, block=block))
+            window = _Window(first_id, end_id, self._reader.rows(first_id, end_id - 1, block=block, drives=False))
             self._windows[block] = window
         return window.rows
 

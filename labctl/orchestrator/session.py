@@ -123,7 +123,7 @@ def restore(task: Task, schedule: Schedule, checkpoint: Checkpoint, reader: LogR
     if isinstance(schedule, Cached):
         stage = min(checkpoint.epoch // task.rule.epochs, len(task.stages) - 1)
         for block in range(task.stages[stage].start + 1):
-            rows = reader.rows(0, checkpoint.next_id - 1, block=block)
+            rows = reader.rows(0, checkpoint.next_id - 1, block=block, drives=False)
             kept = np.isin(rows.purposes, ("train", "statistics"))
             if kept.any():
                 schedule.keep(block, rows.samples[kept], rows.labels[kept], rows.values[kept])

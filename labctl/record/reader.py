@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -112,13 +112,16 @@ class LogReader:
         """Return the states of layers that passes were measured in, in order of appearance."""
         return list(self._states().values())
 
-    def rows(self, first_id: int, last_id: int, *, block: int | None = None) -> RecordedPasses:
+    def rows(self, first_id: int, last_id: int, *, block: int | None = None, drives: bool = True) -> RecordedPasses:
         """Return the accepted passes with `first_id` <= id <= `last_id`, in order of id.
+
+        Without `drives`, which a long run has more of than memory, their array is (n, 0).
 
         Accepted is the last repeat whose status is OK; ids without one are left out. Passes of blocks that differ in
         the form of drives or responses are read one `block` at a time: mixing them raises `ValueError`.
         """
-        parts = list(self.passes(first_id, last_id, block=block, status=RowStatus.OK))
+        good = self.passes(first_id, last_id, block=block, status=RowStatus.OK)
+        parts = [part if drives else _without_drives(part) for part in good]
         if not parts:
             return _decode([], LayerState("", "", 0, 0, "<f4"))
         if len({(part.drives.shape[1], part.values.shape[1], part.values.dtype) for part in parts}) > 1:
@@ -243,6 +246,10 @@ class LogReader:
 def _step(row: _Row) -> StepRecord:
     step, epoch, time_s, metrics = row
     return StepRecord(step, epoch, time_s, {name: float(number) for name, number in from_json(metrics).items()})
+
+
+def _without_drives(passes: RecordedPasses) -> RecordedPasses:
+    return replace(passes, drives=np.empty((len(passes), 0), passes.drives.dtype))
 
 
 def _decode(rows: Sequence[_Row], state: LayerState) -> RecordedPasses:

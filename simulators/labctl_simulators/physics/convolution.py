@@ -5,6 +5,7 @@ exactly zero, not the rounding noise of a transform: what ended longer ago than 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class ResponseMatrix:
             self._n_transform = n_transform
 
 
+@cache
 def _fast_length(n_least: int) -> int:
     """Return the smallest product of powers of 2, 3 and 5 that is even and not below `n_least`."""
     powers = ((2 * 2**a, 3**b * 5**c) for a in range(32) for b in range(4) for c in range(4))

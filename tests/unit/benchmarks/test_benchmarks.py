@@ -1,14 +1,16 @@
 """The benchmarks measure what they say, at a tiny size, and write JSON of one form."""
 
 import json
+import math
 import subprocess
 import sys
 from argparse import Namespace
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from benchmarks import bluesky_event, harness, overhead, quickstart
+from benchmarks import bluesky_event, harness, overhead, quickstart, speed, torch_update
 from benchmarks.harness import Row, Target, as_json, in_words, over_draws, over_repeats, table
 from labctl.learning.phyll import Phyll
 
@@ -165,3 +167,55 @@ def test_gain_is_the_paired_difference_over_splits():
     assert accuracy.value == pytest.approx(0.98)
     assert accuracy.baselines == pytest.approx({"linear": 0.95, "skip-only": 0.96})
     assert (gain.value, gain.low, gain.high) == pytest.approx((2.0, 2.0 - 2.4841, 2.0 + 2.4841), abs=1e-4)
+
+
+SMALL = (8, 5, 4)
+
+
+def test_both_arithmetics_of_labctl_compute_the_same_update():
+    moved = []
+    for arithmetic in ("numpy", "fused"):
+        weights, features, reference = speed.drawn(SMALL)
+        before, block = weights.copy(), speed.block_of(weights, reference)
+        speed.updater(block, arithmetic).train(features, 0.0)
+        moved.append(block.weights - before)
+    assert np.abs(moved[0]).max() == pytest.approx(speed.LR, rel=1e-2)
+    np.testing.assert_allclose(moved[0], moved[1], atol=0.01 * speed.LR)
+
+
+@pytest.mark.skipif(not torch_update.INSTALLED, reason="PyTorch is installed beside labctl for the benchmark alone")
+def test_pytorch_computes_the_update_it_is_timed_for():
+    weights, features, reference = speed.drawn(SMALL)
+    block = speed.block_of(weights.copy(), reference)
+    speed.updater(block, "numpy").train(features, 0.0)
+    for rival in torch_update.rivals(weights, features, reference, speed.THETA, speed.LR).values():
+        rival.step()
+        np.testing.assert_allclose(rival.weights(), block.weights, atol=0.01 * speed.LR)
+
+
+def test_updates_are_timed_in_turns():
+    calls = []
+    times = speed.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=3, block_s=0)
+    assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+    assert "".join(calls[-6:]) == "ababab"
+
+
+def test_a_second_thread_is_set_beside_one():
+    row = speed.threads_row(repeats=2, block_s=0.0)
+    assert row.value > 0
+    assert list(row.baselines) == ["one_us", "two_us"]
+
+
+@pytest.mark.parametrize("name", ["microwave", "optics", "acoustic"])
+def test_a_simulated_layer_is_timed_as_its_rig_describes_it(name):
+    row = speed.sim_row(name, rows=3, repeats=2)
+    assert row.id.startswith(f"speed.sim.{name}_")
+    assert 0 < row.low <= row.value <= row.high
+    assert row.baselines["per_processor_time"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_memory_growth_is_that_between_two_epochs(monkeypatch):
+    monkeypatch.setattr(speed, "WARM_UP_EPOCHS", 1)
+    monkeypatch.setattr(speed, "EPOCHS", 2)
+    assert math.isfinite(speed.memory_growth_mb("numpy"))

@@ -163,6 +163,17 @@ def test_several_threads_may_append(tmp_path: Path, make_rows: MakeRows) -> None
             assert set(rows.state_ids.tolist()) == {f"s{block}"}
 
 
+def test_rows_are_read_without_their_drives_too(tmp_path: Path, make_rows: MakeRows) -> None:
+    path = tmp_path / "run.sqlite"
+    with PassLog.create(path, {}) as log:
+        log.append(make_rows(0, 4))
+    with LogReader(path) as reader:
+        whole, light = reader.rows(0, MAX_ID), reader.rows(0, MAX_ID, drives=False)
+    assert light.drives.shape == (4, 0)
+    assert np.array_equal(light.values, whole.values)
+    assert light.ids.tolist() == whole.ids.tolist()
+
+
 def test_the_last_accepted_repeat_wins_and_rejected_passes_are_counted(tmp_path: Path, make_rows: MakeRows) -> None:
     path = tmp_path / "run.sqlite"
     clipped = np.array([0, RowStatus.CLIPPED, 0, RowStatus.XRUN], dtype=np.uint8)
