@@ -41,6 +41,15 @@ def test_features_are_responses_then_skip_then_one() -> None:
     assert np.array_equal(built.outputs(z), z @ built.weights.T)
 
 
+def test_a_response_scale_weighs_the_physics_against_the_skip() -> None:
+    responses, inputs = np.random.default_rng(0).normal(3, 2, (50, 4)), np.ones((50, 5))
+    built = network(block(response_scale=0.3)).blocks[0]
+    built.standardiser = built.standardiser.fitted(responses)
+    z = built.features(inputs, responses)
+    np.testing.assert_allclose(z[:, :4].std(axis=0), 0.3, rtol=1e-4)
+    assert (z[:, 4:] == 1).all()
+
+
 def test_without_skip_the_weights_see_the_physics_alone() -> None:
     built = network(block(skip=False)).blocks[0]
     z = built.features(np.ones((1, 5), np.float32), np.array([[1.0, 2, 3, 4]], np.float32))
