@@ -274,7 +274,7 @@ def memory_row(*, repeats: int) -> Row:
 
 def measure(*, quick: bool) -> list[Row]:
     """Return all rows."""
-    repeats, block_s = (15, 0.02) if quick else (101, 0.1)
+    repeats, block_s = (11, 0.02) if quick else (41, 0.1)
     rows: list[Row] = []
     with pinned_arithmetic():
         if torch_update.INSTALLED:
