@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,13 @@ SIMULATED = {"acoustic": "sim_acoustic.yaml", "microwave": "sim_microwave.yaml",
 WARM_UP_EPOCHS, EPOCHS = 20, 50
 
 Shape = tuple[int, int, int]
-Repeats = Mapping[str, list[float]]
+
+
+class Times(NamedTuple):
+    """Microseconds (repeats,) of wall and of processor time."""
+
+    wall: NDArray[np.float64]
+    processor: NDArray[np.float64]
 
 
 def labctl_update(shape: Shape, arithmetic: str) -> Callable[[], None]:
@@ -106,27 +113,26 @@ def block_of(weights: NDArray[np.float32], reference: NDArray[np.float32]) -> Bl
     return block
 
 
-def in_turns(updates: Mapping[str, Callable[[], None]], *, repeats: int, block_s: float) -> dict[str, list[float]]:
+def in_turns(updates: Mapping[str, Callable[[], None]], *, repeats: int, block_s: float) -> dict[str, Times]:
     """Return microseconds per call of each update over `repeats` blocks of about `block_s`, taken in turns."""
-    calls = {name: max(1, int(block_s * 1e6 / _us(update, 1))) for name, update in updates.items() if _warm(update)}
-    times: dict[str, list[float]] = {name: [] for name in updates}
+    calls: dict[str, int] = {}
+    for name, update in updates.items():
+        _us(update, 2)
+        calls[name] = max(1, int(block_s * 1e6 / _us(update, 1)[0]))
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in updates}
     for _ in range(repeats):
         for name, update in updates.items():
             times[name].append(_us(update, calls[name]))
-    return times
+    return {name: Times(*np.array(values).T) for name, values in times.items()}
 
 
-def _warm(update: Callable[[], None]) -> bool:
-    update()
-    update()
-    return True
-
-
-def _us(update: Callable[[], None], calls: int) -> float:
-    begin = time.perf_counter()
+def _us(update: Callable[[], None], calls: int) -> tuple[float, float]:
+    """Return microseconds of wall and of processor time per call."""
+    begin_s, begin_processor_s = time.perf_counter(), time.process_time()
     for _ in range(calls):
         update()
-    return (time.perf_counter() - begin) / calls * 1e6
+    spent = time.perf_counter() - begin_s, time.process_time() - begin_processor_s
+    return spent[0] / calls * 1e6, spent[1] / calls * 1e6
 
 
 def update_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
@@ -136,15 +142,17 @@ def update_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
     rivals = torch_update.rivals(weights, features, reference, THETA, LR)
     steps = own | {name: rival.step for name, rival in rivals.items()}
     times = in_turns(steps, repeats=repeats, block_s=block_s)
-    medians = {name: float(np.median(values)) for name, values in times.items()}
-    fastest = min(rivals, key=medians.__getitem__)
-    ratios = np.array(times[fastest]) / np.array(times["labctl_fused"])
-    low, median, high = np.quantile(ratios, (0.025, 0.5, 0.975)).tolist()
+    medians = {name: float(np.median(each.wall)) for name, each in times.items()}
+    ranked = sorted(rivals, key=medians.__getitem__)
+    torch, fused, plain = times[ranked[0]], times["labctl_fused"], times["labctl_numpy"]
+    low, median, high = np.quantile(torch.wall / fused.wall, (0.025, 0.5, 0.975)).tolist()
+    by_processor = {name: float(np.median(each.processor)) for name, each in times.items()}
     baselines = {
-        "labctl_numpy": float(np.median(np.array(times[fastest]) / np.array(times["labctl_numpy"]))),
+        "of_labctl_numpy": float(np.median(torch.wall / plain.wall)),
+        "by_processor_time": min(by_processor[name] for name in rivals) / by_processor["labctl_fused"],
         "labctl_fused_us": medians["labctl_fused"],
         "labctl_numpy_us": medians["labctl_numpy"],
-        **{f"torch_{name}_us": medians[name] for name in sorted(rivals, key=medians.__getitem__)},
+        **{f"torch_{name}_us": medians[name] for name in ranked},
     }
     return Row(f"speed.update.{'x'.join(map(str, shape))}", median, low, high, repeats, "torch/labctl", baselines)
 
@@ -161,9 +169,8 @@ def threads_row(*, repeats: int, block_s: float) -> Row:
         return step
 
     times = in_turns({"one": on(1), "two": on(2)}, repeats=repeats, block_s=block_s)
-    ratios = np.array(times["one"]) / np.array(times["two"])
-    low, median, high = np.quantile(ratios, (0.025, 0.5, 0.975)).tolist()
-    baselines = {f"{name}_us": float(np.median(values)) for name, values in times.items()}
+    low, median, high = np.quantile(times["one"].wall / times["two"].wall, (0.025, 0.5, 0.975)).tolist()
+    baselines = {f"{name}_us": float(np.median(each.wall)) for name, each in times.items()}
     return Row("speed.threads.2", median, low, high, repeats, "1 thread/2", baselines)
 
 
@@ -267,7 +274,7 @@ def memory_row(*, repeats: int) -> Row:
 
 def measure(*, quick: bool) -> list[Row]:
     """Return all rows."""
-    repeats, block_s = (15, 0.02) if quick else (101, 0.1)
+    repeats, block_s = (11, 0.02) if quick else (41, 0.1)
     rows: list[Row] = []
     with pinned_arithmetic():
         if torch_update.INSTALLED:
