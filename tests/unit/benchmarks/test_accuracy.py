@@ -168,7 +168,7 @@ def test_cases_have_distinct_ids_and_targets_for_figures_there_are():
 @pytest.mark.parametrize("case", [case for case in CASES if case.experiment.exists()], ids=lambda case: case.id)
 def test_every_draw_sets_a_seed_that_the_files_have(case, monkeypatch):
     monkeypatch.setenv("LABCTL_DATA", "data")
-    loaded = load_experiment(case.experiment, case.overrides(3))
+    loaded = load_experiment(case.experiment, case.draw(3))
     assert all(seed == 3 for seed in seeds_of(loaded, case.varied))
     assert all(isinstance(seed, int) for seed in seeds_of(load_experiment(case.experiment), case.varied))
 
