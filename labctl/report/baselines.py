@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from labctl.config.experiment import Block as BlockSettings
 from labctl.config.loading import LoadedExperiment
 from labctl.contract.errors import RecordError
-from labctl.contract.layer import Drives, ResponseValues
+from labctl.contract.layer import Drives, ResponseValues, RowStatus
 from labctl.data.load import PreparedData
 from labctl.learning.requests import Measure
 from labctl.network.network import Network
@@ -25,7 +25,7 @@ from labctl.orchestrator.assembly import Task, build_task
 from labctl.orchestrator.evaluation import Evaluation, score_samples
 from labctl.orchestrator.schedules import Schedule
 from labctl.orchestrator.session import make_training
-from labctl.record.passes import MAX_ID
+from labctl.record.passes import MAX_ID, RecordedPasses, join, take
 from labctl.record.reader import LogReader
 from labctl.report.linear import predict_linearly
 
@@ -133,7 +133,7 @@ def _shuffled(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArra
     """Shuffle the first block's responses; a network of that block alone, without skip, learns from them."""
     variant = _with_blocks(loaded, [_changed(loaded.experiment.network.blocks[0], skip=False)])
     digital = build_task(variant, task.infos[:1])
-    rows = reader.rows(0, MAX_ID, block=0)
+    rows = reader.rows(0, MAX_ID, block=0, drives=False)
     keys = zip(rows.samples.tolist(), rows.labels.tolist(), strict=True)
     responses = dict(zip(keys, rows.values, strict=True))
     generator = np.random.default_rng(loaded.experiment.seed)
@@ -154,19 +154,29 @@ def _train_on(task: Task, schedule: Schedule) -> NDArray[np.bool_]:
 
 def _fitted_map(reader: LogReader, block: int, *, modulus: bool) -> PhysicsModel:
     """Return the affine map of drives that fits the block's recorded training responses best, or its modulus."""
-    rows = reader.rows(0, MAX_ID, block=block)
-    chosen = np.flatnonzero(np.isin(rows.purposes, ("train", "statistics")))[:LINEAR_FIT_ROWS]
-    if not len(chosen):
-        raise RecordError(f"no training passes of block {block + 1} are recorded")
-    drives = rows.drives[chosen].astype(np.float64)
+    rows = _first_training_rows(reader, block, LINEAR_FIT_ROWS)
+    drives = rows.drives.astype(np.float64)
     affine = np.column_stack([drives, np.ones(len(drives))])
-    matrix, *_ = np.linalg.lstsq(affine, rows.values[chosen].astype(np.float64), rcond=None)
+    matrix, *_ = np.linalg.lstsq(affine, rows.values.astype(np.float64), rcond=None)
 
     def respond(drives: Drives) -> NDArray[np.float64]:
         responses = drives.astype(np.float64) @ matrix[:-1] + matrix[-1]
         return np.abs(responses) if modulus else responses
 
     return respond
+
+
+def _first_training_rows(reader: LogReader, block: int, n: int) -> RecordedPasses:
+    """Return the first `n` good training passes of a block, however many there are."""
+    found: list[RecordedPasses] = []
+    for part in reader.passes(block=block, status=RowStatus.OK):
+        found.append(take(part, np.isin(part.purposes, ("train", "statistics"))))
+        if sum(map(len, found)) >= n:
+            break
+    if not any(map(len, found)):
+        raise RecordError(f"no training passes of block {block + 1} are recorded")
+    rows = join(found)
+    return take(rows, np.arange(len(rows)) < n)
 
 
 def _silence(n_outputs: int) -> PhysicsModel:
