@@ -146,21 +146,21 @@ class OpticalLayer:
     def _frames(self, row_ids: list[int], signals: NDArray[np.float32], stop: Stop) -> Iterator[Responses]:
         waiting: list[_Frame] = []
         flushed_s = time.monotonic()
-        for row_id, signal in zip(row_ids, signals, strict=True):
+        power = np.array([[self._drift.gain(row_id * self._settings.pass_s)] for row_id in row_ids], np.float32)
+        repeats = [self._passes[row_id] + row_ids[: place + 1].count(row_id) for place, row_id in enumerate(row_ids)]
+        values, saturated = self._camera.expose(signals * power, self._noise.normal(row_ids, repeats, signals.shape[1]))
+        for row_id, frame, share in zip(row_ids, values, saturated.tolist(), strict=True):
             if stop.is_set():
                 break
-            waiting.append(self._frame(row_id, signal))
+            waiting.append(self._frame(row_id, frame, share))
             if time.monotonic() - flushed_s >= CHUNK_S:
                 yield _chunk(waiting)
                 waiting, flushed_s = [], time.monotonic()
         if waiting:
             yield _chunk(waiting)
 
-    def _frame(self, row_id: int, signal: NDArray[np.float32]) -> "_Frame":
+    def _frame(self, row_id: int, values: NDArray[Any], saturated: float) -> "_Frame":
         self._passes[row_id] += 1
-        rng = self._noise.of(row_id, self._passes[row_id])
-        power = np.float32(self._drift.gain(row_id * self._settings.pass_s))
-        values, saturated = self._camera.expose(signal * power, rng)
         self._clock.sleep_s(self._settings.pass_s)
         overloaded = saturated > self._settings.camera.max_saturated
         status = RowStatus.OVERLOAD if overloaded else RowStatus.OK

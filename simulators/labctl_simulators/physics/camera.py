@@ -40,24 +40,28 @@ class Camera:
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
     def rms_noise(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the standard deviation in counts, before quantisation, of each signal."""
+        """Return the standard deviation in counts, before quantisation, of each signal; () where all are alike."""
         variance = (self.noise * self.mean_counts) ** 2
-        shot = 0.0
-        if self.electrons_per_count is not None:
-            variance += (self.read_noise_electrons / self.electrons_per_count) ** 2
-            shot = 1.0 / self.electrons_per_count
-        return np.sqrt(signal * np.float32(shot) + np.float32(variance))
+        if self.electrons_per_count is None:
+            return np.sqrt(np.array(variance, np.float32))
+        variance += (self.read_noise_electrons / self.electrons_per_count) ** 2
+        return np.sqrt(signal * np.float32(1.0 / self.electrons_per_count) + np.float32(variance))
 
-    def expose(self, signal: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[Any], float]:
-        """Return one frame's values (n,) and the share of its pixels that are saturated, for `signal` (n,)."""
-        level = rng.standard_normal(signal.shape, dtype=np.float32)
+    def expose(
+        self, signal: NDArray[np.float32], normal: NDArray[np.float32]
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the values (..., n) of frames with `signal` (..., n), and the share of saturated pixels (...) of each.
+
+        `normal` (..., n), of zero mean and unit variance, becomes the noise; it is overwritten.
+        """
+        level = normal
         level *= self.rms_noise(signal)
         level += signal
         level += np.float32(self.dark_level)
         np.rint(level, out=level)
         np.maximum(level, 0.0, out=level)
         np.minimum(level, self.full_scale, out=level)
-        return level.astype(self.dtype), int(np.count_nonzero(level == self.full_scale)) / level.size
+        return level.astype(self.dtype), np.count_nonzero(level == self.full_scale, axis=-1) / level.shape[-1]
 
 
 def full_scale(bits: int) -> int:
