@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from labctl_drivers.transport.block import Terminator, block_payload, payload_start
 from labctl_drivers.transport.link import LinkError, LinkGarbledError, LinkTimeoutError
@@ -104,6 +104,10 @@ def test_command_that_is_no_line_of_ascii_is_refused(start_bench: StartBench, co
     assert bench.instrument.told == ["*IDN?"]
 
 
+PHASES = [phase for phase in Phase if phase != Phase.shrink]
+"""A failing example may cost a time-out; it is not shrunk."""
+
+
 @pytest.fixture(scope="module")
 def shared_benches() -> Iterator[dict[str, Bench]]:
     benches: dict[str, Bench] = {}
@@ -111,7 +115,7 @@ def shared_benches() -> Iterator[dict[str, Bench]]:
         instrument = SmallInstrument()
         server = server_class(instrument)
         server.start()
-        benches[transport] = Bench(instrument, server, link_to(server.address, timeout="5 s"))
+        benches[transport] = Bench(instrument, server, link_to(server.address))
         benches[transport].link.open()
     yield benches
     for bench in benches.values():
@@ -119,7 +123,7 @@ def shared_benches() -> Iterator[dict[str, Bench]]:
         bench.server.stop()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=PHASES)
 @given(length=st.integers(0, 70_000) | st.sampled_from([0, 1, 9, 10, 99, 100, 65536]), seed=st.integers(0, 2**32 - 1))
 def test_blocks_of_any_length(shared_benches: dict[str, Bench], transport: str, length: int, seed: int) -> None:
     bench = shared_benches[transport]

@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -209,3 +210,43 @@ def test_interrupted_query_leaves_the_link_out_of_step(bench: Bench, monkeypatch
 def test_commands_in_a_row_do_not_wait_for_acknowledgements(start_bench: StartBench) -> None:
     link = start_bench("socket").link
     assert link._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # type: ignore[attr-defined]
+
+
+def test_making_safe_cuts_off_a_query_on_another_thread(start_bench: StartBench, transport: str) -> None:
+    bench = start_bench(transport, timeout="60 s")
+    bench.server.faults.arm("silence")
+    ended: list[type[BaseException]] = []
+
+    def sweep() -> None:
+        try:
+            bench.link.query("ECHO? long sweep")
+        except LinkError as error:
+            ended.append(type(error))
+
+    worker = threading.Thread(target=sweep)
+    worker.start()
+    while "ECHO? long sweep" not in bench.instrument.told:
+        time.sleep(0.01)
+    bench.link.write_now("OUTP OFF")
+    worker.join()
+
+    assert ended == [LinkLostError]
+    assert ask(bench, "text") == "0.1234567"
+    assert bench.instrument.told[-3:] == ["OUTP OFF", "*IDN?", "ECHO? 0.1234567"]
+
+
+def test_making_safe_on_a_link_in_step_is_a_command_like_any_other(bench: Bench) -> None:
+    bench.link.write_now("OUTP OFF")
+    assert ask(bench, "text") == "0.1234567"
+    assert bench.instrument.told == ["*IDN?", "OUTP OFF", "ECHO? 0.1234567"]
+
+
+def test_making_safe_does_not_ask_who_is_there(bench: Bench) -> None:
+    bench.server.faults.arm("silence")
+    with pytest.raises(LinkTimeoutError):
+        ask(bench, "text", SHORT_S)
+    bench.instrument.identity = "somebody else"
+    bench.link.write_now("OUTP OFF")
+    with pytest.raises(LinkGarbledError, match="another instrument answers"):
+        ask(bench, "text")
+    assert bench.instrument.told[2:] == ["OUTP OFF", "*IDN?"]

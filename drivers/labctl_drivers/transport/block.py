@@ -41,6 +41,11 @@ def payload_start(data: bytes | bytearray | memoryview, n_bytes: int) -> int | N
     return start
 
 
+def block_length(n_bytes: int) -> int:
+    """Return the length of a block whose header has no digit too many."""
+    return 2 + len(str(n_bytes)) + n_bytes
+
+
 def block_payload(message: bytes | bytearray, n_bytes: int, terminator: Terminator) -> memoryview:
     """Return the payload of a complete message. Raises `ValueError` for anything but the one block of `n_bytes`."""
     start = payload_start(message, n_bytes)

@@ -16,13 +16,14 @@ from labctl.contract.errors import InputError
 from labctl_drivers.transport.address_lock import AddressLock
 from labctl_drivers.transport.block import Terminator
 from labctl_drivers.transport.byte_log import ByteLog, EntryKind
-from labctl_drivers.transport.link import LinkError, LinkGarbledError, LinkRefusedError
+from labctl_drivers.transport.link import LinkError, LinkGarbledError, LinkRefusedError, LinkTimeoutError
 from labctl_drivers.transport.policy import LinkCounts, attempted
 from labctl_drivers.transport.settings import LinkSettings
 
 LinkErrorT = TypeVar("LinkErrorT", bound=LinkError)
 
 _TEXT = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+_PATIENCE_S = 0.1
 _NUMBER_PREFIXES = (b"#H", b"#Q", b"#B")
 
 
@@ -41,6 +42,7 @@ class MessageLink(ABC):
         self._lock = threading.Lock()
         self._is_open = False
         self._in_step = False
+        self._unidentified = False
         self._identity: str | None = None
         self._command: str | None = None
 
@@ -97,6 +99,31 @@ class MessageLink(ABC):
             self._send_command(command, deadline_s)
             return self._receive_block(n_bytes, terminator, deadline_s)
 
+    def write_now(self, command: str) -> None:
+        """Send a command that makes safe, without waiting for anybody. Raises `LinkError`.
+
+        An exchange under way on another thread is cut off where the transport allows (TCP): it raises `LinkLostError`.
+        A link that is out of step connects afresh, once; who is there is asked before the next exchange.
+        """
+        _check(command, self._name)
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            self._cut()
+            if not self._lock.acquire(timeout=self.settings.open_timeout_s):
+                raise LinkTimeoutError(self._name, "the link is busy", command=command)
+        try:
+            self._command = command
+            if not self._is_open:
+                raise self._fault(LinkRefusedError, "the link is not open")
+            if not self._in_step:
+                self._hang_up(settle=False)
+                self._connect()
+                self._unidentified = True
+            self._in_step = False
+            self._send_command(command, time.monotonic() + self.settings.open_timeout_s)
+            self._in_step = True
+        finally:
+            self._lock.release()
+
     def close(self) -> None:
         """Release the connection and the address. Idempotent; never raises."""
         with self._lock:
@@ -115,6 +142,10 @@ class MessageLink(ABC):
 
         Never raises.
         """
+
+    @abstractmethod
+    def _cut(self) -> None:
+        """End the connection under an exchange on another thread, where that can be done. Never raises."""
 
     @abstractmethod
     def _send(self, message: bytes, deadline_s: float) -> None:
@@ -149,6 +180,8 @@ class MessageLink(ABC):
                     self._recover()
                 # Whatever ends the exchange early, an interrupt included, leaves this behind.
                 self._in_step = False
+                if self._unidentified:
+                    self._identify()
                 yield time.monotonic() + (self.settings.timeout_s if timeout_s is None else timeout_s)
                 self._in_step = True
             except LinkError as error:
@@ -195,6 +228,7 @@ class MessageLink(ABC):
             raise self._fault(
                 LinkGarbledError, f"another instrument answers: '{identity}' where '{self._identity}' was"
             )
+        self._unidentified = False
 
     def _recover(self) -> None:
         """Connect afresh and identify, as often as the rig file allows. Raises the last attempt's `LinkError`."""

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from contextlib import suppress
 
 from labctl_drivers.transport.block import ALLOWED_TAILS, MAX_HEADER, NEWLINES, Terminator, payload_start
 from labctl_drivers.transport.byte_log import ByteLog
@@ -39,6 +40,12 @@ class SocketLink(MessageLink):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _cut(self) -> None:
+        connection = self._socket
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _send(self, message: bytes, deadline_s: float) -> None:
         unread = self._waiting()

@@ -18,7 +18,7 @@ from pyvisa.constants import StatusCode
 from pyvisa.errors import VisaIOError
 from pyvisa.resources import MessageBasedResource
 
-from labctl_drivers.transport.block import MAX_HEADER, Terminator, block_payload
+from labctl_drivers.transport.block import Terminator, block_length, block_payload
 from labctl_drivers.transport.byte_log import ByteLog
 from labctl_drivers.transport.link import (
     LinkError,
@@ -73,6 +73,9 @@ class VisaLink(MessageLink):
         self._sockets: list[socket.socket] = []
         self._timeout_ms = 0
         self._ends_lines: bool | None = None
+        # What to ask for beyond a block of the usual length. Of pyvisa-py, HiSLIP copies a message that is shorter than
+        # what was asked for, and VXI-11 does not tell the end of one that is as long.
+        self._spare = 0 if "::hislip" in settings.address.lower() else 64
 
     def _connect(self) -> None:
         backend = self.settings.backend or _DEFAULT_BACKEND
@@ -99,11 +102,15 @@ class VisaLink(MessageLink):
             with suppress(Exception):
                 resource.timeout = min(self.settings.timeout_s, _CLEAR_S) * 1e3
                 resource.clear()
+        # Closing a VXI-11 link asks a peer that may be silent; with its connection ended it does not wait.
+        self._cut()
+        with suppress(Exception):
+            resource.close()
+
+    def _cut(self) -> None:
         for connection in self._sockets:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        with suppress(Exception):
-            resource.close()
 
     def _send(self, message: bytes, deadline_s: float) -> None:
         with self._mapped(deadline_s) as resource:
@@ -119,7 +126,7 @@ class VisaLink(MessageLink):
         return message.removesuffix(b"\n").removesuffix(b"\r")
 
     def _receive_block(self, n_bytes: int, terminator: Terminator, deadline_s: float) -> memoryview:  # noqa: ARG002 - the transport ends the message
-        message = self._receive_message(MAX_HEADER + n_bytes + 3, deadline_s)
+        message = self._receive_message(block_length(n_bytes) + len(b"\n") + self._spare, deadline_s)
         try:
             payload = block_payload(message, n_bytes, "maybe")
         except ValueError as error:
