@@ -1,0 +1,1 @@
+"""Virtual instruments on the real wire."""
