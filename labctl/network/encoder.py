@@ -7,6 +7,7 @@ layer's ranges together with the number of values it had to clip, or leaves refu
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from labctl.config.experiment import Encoder as EncoderSettings
 from labctl.config.experiment import FittedRangeEncoder
 from labctl.contract.errors import InputError
-from labctl.contract.layer import Channel, Drives
+from labctl.contract.layer import Channel, Drives, levels_of
 from labctl.network.label import Vectors
 
 
@@ -27,9 +28,14 @@ class Encoded:
 
 
 class Encoder(ABC):
-    """Maps vectors (n, width) to drives. `mixing` (n_inputs, width), if any, is applied first."""
+    """Maps vectors (n, width) to drives. `mixing` (n_inputs, width), if any, is applied first.
+
+    It sends `levels` equidistant values of each input's range, or any (None); one that is `bounded` never leaves it.
+    """
 
     cells_per_value = 1
+    levels: ClassVar[int | None] = None
+    bounded = True
 
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
         self._low = np.array([channel.low for channel in channels])
@@ -76,6 +82,8 @@ class Encoder(ABC):
 class DirectEncoder(Encoder):
     """The vector is the drive; the layer refuses what lies outside its range."""
 
+    bounded = False
+
     def _encode(self, inputs: Vectors) -> Encoded:
         return Encoded(inputs.astype(np.float32), 0)
 
@@ -120,7 +128,15 @@ class FittedRange(Encoder):
 
 
 class UnitEnergy(Encoder):
-    """Tone amplitudes |h| / (|h|_2 + 1e-6), as in the authors' acoustic code: every drive has unit energy."""
+    """Tone amplitudes |h| / (|h|_2 + 1e-6), as in the authors' acoustic code: every drive has unit energy.
+
+    An amplitude of 0 is rest, also on inputs that take either sign.
+    """
+
+    def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
+        super().__init__(channels, mixing)
+        rest = np.clip(0.0, self._low, self._low + self._span)
+        self._low, self._span = rest, self._low + self._span - rest
 
     def _encode(self, inputs: Vectors) -> Encoded:
         magnitude = np.abs(inputs)
@@ -136,6 +152,7 @@ class TwoBit(Encoder):
     """
 
     cells_per_value = 2
+    levels = 2
 
     def _encode(self, inputs: Vectors) -> Encoded:
         low = inputs.min(axis=1, keepdims=True)
@@ -168,6 +185,18 @@ def make_encoder(
     if isinstance(settings, FittedRangeEncoder):
         return FittedRange(channels, mixing, low_quantile=settings.low_quantile, high_quantile=settings.high_quantile)
     return kinds[settings.kind](channels, mixing)
+
+
+def check_levels(kind: str, encoder: Encoder, channels: Sequence[Channel]) -> None:
+    """Raise `InputError` when `encoder` sends values that an input with levels cannot be set to."""
+    for channel in channels:
+        if channel.levels is None or (encoder.levels and (channel.levels - 1) % (encoder.levels - 1) == 0):
+            continue
+        raise InputError(
+            f"encoder {kind} sends {encoder.levels or 'any'} values, but input {channel.name} takes "
+            f"{levels_of(channel)} alone: write `encoder: {{kind: two-bit, mix: orthogonal}}`, which sends the lowest "
+            "and the highest"
+        )
 
 
 def _misfit(kind: str, width: int, cells: int, n_inputs: int) -> str:

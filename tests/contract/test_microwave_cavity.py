@@ -14,7 +14,7 @@ from labctl.config.loading import load_rig
 from labctl.contract.capabilities import Differentiable
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
-from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.errors import DriveError, InstrumentError, SettingError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, RowStatus
 from labctl.rig.rig import build_rig
 from labctl.testing.layer_contract import LayerContract
@@ -198,10 +198,10 @@ def test_only_levels_can_be_set() -> None:
     one_bit, two_bit = opened(), opened(elements={"levels": 4})
     thirds = np.array([[0, 1 / 3, 2 / 3, 1, 1, 0, 1 / 3, 0]], dtype=np.float32)
     assert measured(two_bit, thirds, [0]).shape == (1, 3)
-    with pytest.raises(DriveError, match=r"row id 0, input element1: 0\.333333 is none of the 2 levels 0, 1;"):
+    with pytest.raises(DriveError, match=r"row id 0, input element1: 0\.333333 is none of the 2 levels 0, 1$"):
         one_bit.measure(thirds, np.array([0]), stop=threading.Event())
     halves = np.full((2, N_ELEMENTS), 0.5, dtype=np.float32)
-    with pytest.raises(DriveError, match=r"none of the 4 levels 0, 0\.3333, 0\.6667, 1;"):
+    with pytest.raises(DriveError, match=r"none of the 4 levels 0, 0\.3333, 0\.6667, 1$"):
         two_bit.measure(halves, np.array([7, 8]), stop=threading.Event())
     with pytest.raises(DriveError, match="none of the 2 levels"):
         one_bit.differentiate(halves, np.ones((2, 3)))
@@ -260,7 +260,7 @@ def test_the_seed_draws_the_medium() -> None:
     ],
 )
 def test_physics_that_does_not_hold_is_one_clear_error(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match="layer 'cavity'") as caught:
+    with pytest.raises(SettingError) as caught:
         build(**changes)
     assert says in str(caught.value)
 
@@ -274,11 +274,11 @@ def test_physics_that_does_not_hold_is_one_clear_error(changes: dict[str, Any], 
         ({"elements": {"coupling": -1}}, "greater than 0"),
         ({"elements": {"resonances": ["3 GHz", "3 GHz"]}}, "must differ"),
         ({"box": {"quality": -300}}, "greater than 1"),
-        ({"antennas": {"parameters": ["S51"]}}, "needs more than 4 antennas"),
-        ({"antennas": {"parameters": ["S21", "S21"]}}, "named once"),
+        ({"antennas": {"parameters": ["S51"]}}, "needs more antennas than count, 4"),
+        ({"antennas": {"parameters": ["S21", "S21"]}}, "S21 is listed twice"),
         ({"antennas": {"parameters": ["T21"]}}, "should match pattern"),
         ({"frequencies": []}, "at least one"),
-        ({"frequencies": ["3 GHz", "3 GHz"]}, "each once"),
+        ({"frequencies": ["3 GHz", "3 GHz"]}, "listed twice"),
         ({"frequencies": {"start": "3 GHz", "stop": "2 GHz", "points": 5}}, "stop must lie above start"),
         ({"frequencies": [3.3e9]}, "has no unit"),
         ({"readout": "phase"}, "'amplitude', 'complex', 'power' or 'decibel'"),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver
-from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.errors import DriveError, InstrumentError, blaming
 from labctl.contract.layer import (
     Channel,
     Drives,
@@ -40,7 +40,9 @@ from labctl_simulators.physics.metasurface import (
     MetasurfaceCavity,
     Pitch,
     arrange,
-    check_validity,
+    check_frequency,
+    check_walls,
+    check_wire,
     in_rows,
     solve_cavity,
 )
@@ -98,12 +100,12 @@ class SimulatedMicrowaveLayer:
         Raises `DriveError`, before anything is answered, for drives that the elements cannot realise exactly, and
         `InstrumentError` when closed.
         """
-        self._check(drives, ids)
+        check_drives(self._info, drives, ids)
         return self._chunks(self._opened("measure"), drives, ids, stop)
 
     def signals(self, drives: Drives) -> Real:
         """Return the responses (n, n_outputs) without noise or drift. Raises as `measure` does."""
-        self._check(drives, np.arange(len(drives), dtype=np.int64))
+        check_drives(self._info, drives, np.arange(len(drives), dtype=np.int64))
         cavity, paths = self._opened("signals"), self._settings.antennas.paths
         rows = [self._reading.read(cavity.transmission(drive, paths)) for drive in drives.astype(np.float64)]
         return np.array(rows).reshape(len(drives), self._info.n_outputs)
@@ -114,7 +116,7 @@ class SimulatedMicrowaveLayer:
         At one-bit drives it is the slope at the end of that path. Raises as `measure` does, and `DriveError` for an
         `upstream` that is not (n, n_outputs).
         """
-        self._check(drives, np.arange(len(drives), dtype=np.int64))
+        check_drives(self._info, drives, np.arange(len(drives), dtype=np.int64))
         if upstream.shape != (len(drives), self._info.n_outputs):
             wanted = (len(drives), self._info.n_outputs)
             raise DriveError(f"layer '{self._info.name}': the upstream has shape {upstream.shape}, not {wanted}")
@@ -136,22 +138,6 @@ class SimulatedMicrowaveLayer:
         if self._cavity is None:
             raise InstrumentError(self._info.name, "the layer is not open", command=command)
         return self._cavity
-
-    def _check(self, drives: Drives, ids: RowIds) -> None:
-        check_drives(self._info, drives, ids)
-        levels = self._settings.elements.levels
-        if levels == "continuous":
-            return
-        nearest = (np.rint(drives * np.float32(levels - 1)) / np.float32(levels - 1)).astype(np.float32)
-        wrong = np.argwhere(drives != nearest)
-        if wrong.size:
-            row, column = (int(index) for index in wrong[0])
-            raise DriveError(
-                f"layer '{self._info.name}', row id {ids[row]}, input {self._info.inputs[column].name}: "
-                f"{drives[row, column]:g} is none of the {levels} levels "
-                f"{', '.join(f'{level:.4g}' for level in np.linspace(0.0, 1.0, min(levels, 4)))}"
-                f"{', ...' if levels > 4 else ''}; choose an encoder that sends levels"
-            )
 
     def _chunks(self, cavity: MetasurfaceCavity, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
         waiting: list[_Row] = []
@@ -194,27 +180,38 @@ def _chunk(rows: list[_Row]) -> Responses:
 
 
 def _layout(settings: SimulatedMicrowaveSettings) -> Layout:
-    """Place everything. Raises `ValueError` for what does not fit or lies outside the model's validity."""
+    """Place everything. Raises `SettingError` for what does not fit or lies outside the model's validity."""
     box, elements, antennas = settings.box, settings.elements, settings.antennas
     size_m = (max(box.length_m, box.width_m), min(box.length_m, box.width_m))
-    layout = arrange(
-        size_m,
-        Plates(box.height_m, box.quality),
-        in_rows(elements.count, size_m, Pitch(elements.pitch_m, elements.distance_m, elements.radius_m)),
-        antenna_radius_m=np.full(antennas.count, antennas.radius_m),
-        post_radius_m=np.full(box.posts, box.post_radius_m),
-        rng=np.random.default_rng(_stream(settings.seed, _MEDIUM)),
-    )
-    check_validity(layout, settings.sweep_hz)
-    return layout
+    plates, highest_hz = Plates(box.height_m, box.quality), float(settings.sweep_hz.max())
+    for key, frequency_hz in settings.named_hz.items():
+        with blaming("frequencies", key):
+            check_frequency(size_m, plates, frequency_hz)
+    thickest = {("elements", "radius"): elements.radius_m, ("antennas", "radius"): antennas.radius_m}
+    for at, radius_m in (thickest | {("box", "post_radius"): box.post_radius_m}).items():
+        with blaming(*at):
+            check_wire(radius_m, highest_hz)
+    with blaming("elements"):
+        rows = in_rows(elements.count, size_m, Pitch(elements.pitch_m, elements.distance_m, elements.radius_m))
+    with blaming("box"):
+        check_walls(size_m, box.posts, highest_hz)
+        return arrange(
+            size_m,
+            plates,
+            rows,
+            antenna_radius_m=np.full(antennas.count, antennas.radius_m),
+            post_radius_m=np.full(box.posts, box.post_radius_m),
+            rng=np.random.default_rng(_stream(settings.seed, _MEDIUM)),
+        )
 
 
 def _layer_info(settings: SimulatedMicrowaveSettings, name: str) -> LayerInfo:
     reading = READINGS[settings.readout]
+    levels = None if settings.elements.levels == "continuous" else settings.elements.levels
     parts = (".re", ".im") if settings.readout == "complex" else ("",)
     return LayerInfo(
         name=name,
-        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0) for index in range(settings.elements.count)),
+        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0, levels) for index in range(settings.elements.count)),
         outputs=tuple(
             Channel(f"{parameter}@{frequency_hz / 1e9:.9g}GHz{part}", reading.unit, reading.low, math.inf)
             for parameter in settings.antennas.parameters
@@ -236,10 +233,7 @@ def _build(
 ) -> PhysicalLayer:
     """Place the wires; a simulated cavity needs no instrument."""
     del instruments
-    try:
-        layer = SimulatedMicrowaveLayer(settings, context.name, context.clock)
-    except ValueError as error:
-        raise InputError(f"layer '{context.name}': {error}") from error
+    layer = SimulatedMicrowaveLayer(settings, context.name, context.clock)
     return layer if settings.faults is None else FaultyLayer(layer, settings.faults, context.clock)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from labctl.contract.driver import Settings
+from labctl.contract.errors import SettingError
 from labctl.contract.units import Decibel, Hertz, Metres, Seconds
 from labctl_simulators.faults import FaultPlan
 from labctl_simulators.physics.analyser import AnalyserNoise, Readout
@@ -51,7 +52,7 @@ class ElementSettings(Settings):
     @model_validator(mode="after")
     def _states_differ(self) -> "ElementSettings":
         if self.resonances_hz[0] == self.resonances_hz[1]:
-            raise ValueError("resonances: the two must differ, or the elements do nothing")
+            raise SettingError(("resonances",), "the two resonances must differ, or the elements do nothing")
         return self
 
 
@@ -64,11 +65,12 @@ class AntennaSettings(Settings):
 
     @model_validator(mode="after")
     def _parameters_exist(self) -> "AntennaSettings":
-        for parameter in self.parameters:
+        for place, parameter in enumerate(self.parameters):
             if max(int(port) for port in parameter[1:]) > self.count:
-                raise ValueError(f"parameters: {parameter} needs more than {self.count} antennas")
-        if len(set(self.parameters)) < len(self.parameters):
-            raise ValueError("parameters: every S-parameter may be named once")
+                what = f"{parameter} needs more antennas than count, {self.count}"
+                raise SettingError(("parameters", place), what)
+            if parameter in self.parameters[:place]:
+                raise SettingError(("parameters", place), f"{parameter} is listed twice; name every S-parameter once")
         return self
 
     @property
@@ -82,13 +84,7 @@ class SweepSettings(Settings):
 
     start_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="start")
     stop_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="stop")
-    points: int = Field(ge=2)
-
-    @model_validator(mode="after")
-    def _rises(self) -> "SweepSettings":
-        if self.stop_hz <= self.start_hz:
-            raise ValueError("stop must lie above start")
-        return self
+    points: int = Field(ge=2, le=20_001)
 
 
 class AnalyserSettings(Settings):
@@ -129,10 +125,25 @@ class SimulatedMicrowaveSettings(Settings):
 
     @model_validator(mode="after")
     def _frequencies_differ(self) -> "SimulatedMicrowaveSettings":
-        frequencies = self.sweep_hz
-        if not frequencies.size or len(set(frequencies.tolist())) < frequencies.size:
-            raise ValueError("frequencies: name at least one, each once")
+        named = list(self.named_hz.items())
+        if not named:
+            raise SettingError(("frequencies",), "there are no frequencies; name at least one")
+        for place, (key, frequency_hz) in enumerate(named):
+            if frequency_hz in [earlier_hz for _, earlier_hz in named[:place]]:
+                raise SettingError(("frequencies", key), f"{frequency_hz:g} Hz is listed twice; name it once")
+        if (
+            isinstance(self.frequencies_hz, SweepSettings)
+            and self.frequencies_hz.stop_hz < self.frequencies_hz.start_hz
+        ):
+            raise SettingError(("frequencies", "stop"), "stop must lie above start")
         return self
+
+    @property
+    def named_hz(self) -> dict[str | int, float]:
+        """The frequencies that are written down, by their key or index."""
+        if isinstance(self.frequencies_hz, SweepSettings):
+            return {"start": self.frequencies_hz.start_hz, "stop": self.frequencies_hz.stop_hz}
+        return dict(enumerate(self.frequencies_hz))
 
     @property
     def sweep_hz(self) -> Real:

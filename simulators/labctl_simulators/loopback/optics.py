@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver
-from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.errors import DriveError, InstrumentError, blaming
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl_simulators.loopback.matrix_file import check_declared, load_matrix
 from labctl_simulators.loopback.optics_settings import GaussianMedium, MeasuredMedium, OpticsSettings, UnitaryMedium
@@ -226,10 +226,8 @@ def _layer_info(settings: OpticsSettings, shape: tuple[int, int], name: str) -> 
 def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> OpticalLayer:
     """Draw or load the medium and expose the camera; the bench needs no instrument of the rig."""
     del instruments
-    try:
+    with blaming("medium"):
         matrix, later = _matrices(settings.medium, context.folder)
-    except InputError as error:
-        raise InputError(f"layer '{context.name}', {error}") from error
     slm, modulation = settings.modulator, settings.modulator.modulation
     modulator = Modulator(slm.levels, modulation.stroke_rad)
     pixels = panel(

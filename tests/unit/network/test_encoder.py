@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from labctl.config.experiment import Encoder as EncoderSettings
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel
-from labctl.network.encoder import Encoder, make_encoder
+from labctl.network.encoder import Encoder, check_levels, make_encoder
 from labctl.network.randomness import named_generator
 
 SETTINGS: TypeAdapter[EncoderSettings] = TypeAdapter(EncoderSettings)
@@ -205,3 +205,22 @@ def test_an_encoder_restored_from_its_arrays_encodes_the_same(kind: str, seed: i
     other.restore(fitted.arrays())
     vectors = generator.standard_normal((10, 5))
     assert np.array_equal(fitted.encode(vectors).drives, other.encode(vectors).drives)
+
+
+def test_an_amplitude_of_zero_is_rest_on_inputs_of_either_sign() -> None:
+    drives = encoder("unit-energy", 2, channels(2, -1.0, 1.0)).encode(np.array([[0.0, -3.0]])).drives
+    np.testing.assert_allclose(drives, [[0.0, 1.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["direct", "fitted-range", "unit-energy"])
+def test_any_values_do_not_go_onto_levels(kind: str) -> None:
+    onto = [Channel("bit", "state", 0.0, 1.0, 2)]
+    with pytest.raises(InputError, match="sends any values, but input bit takes the 2 levels 0, 1 alone"):
+        check_levels(kind, encoder(kind, 1, onto), onto)
+    check_levels(kind, encoder(kind, 1, channels(1)), channels(1))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 256])
+def test_two_levels_are_among_any_others(levels: int) -> None:
+    onto = [Channel(f"x{k}", "state", 0.0, 1.0, levels) for k in range(2)]
+    check_levels("two-bit", encoder("two-bit", 1, onto), onto)

@@ -15,7 +15,9 @@ from labctl_simulators.physics.metasurface import (
     MetasurfaceCavity,
     Pitch,
     arrange,
-    check_validity,
+    check_frequency,
+    check_walls,
+    check_wire,
     in_rows,
     order_shares,
     solve_cavity,
@@ -250,17 +252,23 @@ def test_orders_take_enough_rows() -> None:
         order_shares(bits(157), np.ones((157, 1)))
 
 
-@pytest.mark.parametrize(
-    ("frequency_hz", "says"), [(0.2e9, "first mode, 0.2082 GHz"), (7.6e9, "below 7.495 GHz"), (5.5e9, "no single")]
-)
+@pytest.mark.parametrize(("frequency_hz", "says"), [(0.2e9, "first mode, 0.2082 GHz"), (7.6e9, "below 7.495 GHz")])
 def test_frequencies_beyond_the_model_are_refused(frequency_hz: float, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        check_validity(layout(0), np.array([frequency_hz]))
+        check_frequency(SIZE_M, layout(0).plates, frequency_hz)
+
+
+@pytest.mark.parametrize(("radius_m", "highest_hz", "says"), [(3e-3, 5.5e9, "no single"), (25e-3, 0.3e9, "touch")])
+def test_wires_beyond_the_model_are_refused(radius_m: float, highest_hz: float, says: str) -> None:
+    check_wire(1e-3, highest_hz)
+    with pytest.raises(ValueError, match=says):
+        check_wire(radius_m, highest_hz)
 
 
 def test_a_box_too_large_to_solve_is_refused() -> None:
+    check_walls(SIZE_M, 30, 3.3e9)
     with pytest.raises(ValueError, match="make it smaller"):
-        check_validity(layout(0, size_m=(12.0, 9.0)), np.array([3.3e9]))
+        check_walls((12.0, 9.0), 0, 3.3e9)
 
 
 @pytest.mark.parametrize(
