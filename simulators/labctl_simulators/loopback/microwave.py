@@ -28,7 +28,7 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
-from labctl_simulators.faults import FaultyLayer
+from labctl_simulators.faults import with_faults
 from labctl_simulators.loopback.microwave_settings import SimulatedMicrowaveSettings
 from labctl_simulators.loopback.row_noise import RowNoise
 from labctl_simulators.physics.analyser import READINGS
@@ -234,7 +234,7 @@ def _build(
     """Place the wires; a simulated cavity needs no instrument."""
     del instruments
     layer = SimulatedMicrowaveLayer(settings, context.name, context.clock)
-    return layer if settings.faults is None else FaultyLayer(layer, settings.faults, context.clock)
+    return with_faults(layer, settings.faults, context.clock)
 
 
 DRIVER = LayerDriver(SimulatedMicrowaveSettings, _build)

@@ -121,7 +121,7 @@ class SimulatedMicrowaveSettings(Settings):
     drift: float = Field(default=0.002, ge=0, le=0.2)
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
     seed: int = Field(ge=0)
-    faults: FaultPlan | None = None
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")
 
     @model_validator(mode="after")
     def _frequencies_differ(self) -> "SimulatedMicrowaveSettings":

@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver
 from labctl.contract.errors import DriveError, InstrumentError, blaming
-from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    PhysicalLayer,
+    Responses,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
+from labctl_simulators.faults import with_faults
 from labctl_simulators.loopback.matrix_file import check_declared, load_matrix
 from labctl_simulators.loopback.optics_settings import GaussianMedium, MeasuredMedium, OpticsSettings, UnitaryMedium
 from labctl_simulators.loopback.row_noise import RowNoise
@@ -223,7 +234,7 @@ def _layer_info(settings: OpticsSettings, shape: tuple[int, int], name: str) -> 
     )
 
 
-def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> OpticalLayer:
+def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> PhysicalLayer:
     """Draw or load the medium and expose the camera; the bench needs no instrument of the rig."""
     del instruments
     with blaming("medium"):
@@ -240,9 +251,9 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
     )
     bright = brightness(modulator, pixels, matrix, modulation.typical_drive)
     counts = settings.camera.exposed().mean_counts / bright
-    described = settings.model_dump_json(exclude={"medium": {"path"}}, exclude_defaults=True)
+    described = settings.model_dump_json(exclude={"medium": {"path"}, "faults": True}, exclude_defaults=True)
     digest = hashlib.sha256(described.encode() + matrix.tobytes())
-    return OpticalLayer(
+    layer = OpticalLayer(
         settings,
         LightPath(modulator, pixels, matrix, counts),
         None if later is None else LightPath(modulator, pixels, later, counts),
@@ -250,6 +261,7 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
         digest.hexdigest()[:12],
         context.clock,
     )
+    return with_faults(layer, settings.faults, context.clock)
 
 
 DRIVER = LayerDriver(OpticsSettings, _build)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
 from labctl.contract.units import Seconds
+from labctl_simulators.faults import FaultPlan
 from labctl_simulators.physics.camera import Camera, electrons_per_count, full_scale, saturated_share
 from labctl_simulators.physics.scattering import Property
 
@@ -165,3 +166,4 @@ class OpticsSettings(Settings):
     drift: float = Field(default=0.0, ge=0, le=0.2)
     seed: int = Field(ge=0)
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")

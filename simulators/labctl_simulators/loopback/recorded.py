@@ -21,8 +21,20 @@ from pydantic import Field
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings
 from labctl.contract.errors import DriveError, InstrumentError, SettingError
-from labctl.contract.layer import Channel, Drives, LayerInfo, Misfit, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    Misfit,
+    PhysicalLayer,
+    Responses,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
 from labctl.contract.units import Decibel, Seconds
+from labctl_simulators.faults import FaultPlan, with_faults
 from labctl_simulators.physics.surrogate import Surrogate, Thresholds, fit_surrogate
 
 Real = NDArray[np.float64]
@@ -55,6 +67,7 @@ class RecordedSettings(Settings):
     noise: bool = True
     seed: int = Field(ge=0)
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")
 
 
 class RecordedLayer:
@@ -68,7 +81,7 @@ class RecordedLayer:
         self.surrogate = surrogate
         self._settings = settings
         self._clock = clock
-        described = settings.model_dump_json(exclude={"path"}, exclude_defaults=True)
+        described = settings.model_dump_json(exclude={"path", "faults"}, exclude_defaults=True)
         self._state_id = hashlib.sha256((described + digest).encode()).hexdigest()[:12]
         self._info = _layer_info(surrogate, name, settings.pass_s)
         self._open = False
@@ -216,7 +229,7 @@ def _report(layer: RecordedLayer) -> None:
         _log.info("%s x%d carries no signal, held at %.3g", layer.info.name, index, fitted.held[index])
 
 
-def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> RecordedLayer:
+def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> PhysicalLayer:
     """Load and fit; a surrogate needs no instrument."""
     del instruments
     path = context.folder / settings.path
@@ -236,7 +249,7 @@ def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], co
     digest = hashlib.sha256(drives.tobytes() + responses.tobytes()).hexdigest()
     layer = RecordedLayer(settings, surrogate, digest, context.name, context.clock)
     _report(layer)
-    return layer
+    return with_faults(layer, settings.faults, context.clock)
 
 
 DRIVER = LayerDriver(RecordedSettings, _build)
