@@ -49,7 +49,8 @@ def plan_run(
     seconds = sum((n + test) * info.nominal_pass_s for n, info in zip(training, infos, strict=True))
     rows = sum((n + test) * _row_bytes(info) for n, info in zip(training, infos, strict=True))
     epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
-    checkpoints = -(-epochs // checkpoint_every) * sum(array.nbytes for array in rule.arrays().values())
+    # Two are kept, and a third is written before the first of them goes.
+    checkpoints = min(3, -(-epochs // checkpoint_every)) * sum(array.nbytes for array in rule.arrays().values())
     return Plan(schedule, sum(training), test * len(infos), seconds, rows + checkpoints)
 
 
