@@ -11,6 +11,7 @@ from labctl.cli.dryrun import plans_as_json, plans_as_text
 from labctl.cli.signals import say_stopping
 from labctl.config.loading import load_experiment
 from labctl.orchestrator.assembly import build_bench, build_task
+from labctl.orchestrator.first_drives import check_first_drives
 from labctl.orchestrator.plan import SCHEDULES, plan_run
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic
@@ -36,6 +37,7 @@ def command(
     with pinned_arithmetic():
         bench = build_bench(loaded)
         task = build_task(loaded, bench.infos)
+        check_first_drives(loaded, bench, task)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
             every = loaded.experiment.record.checkpoint_every

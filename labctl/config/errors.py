@@ -42,14 +42,6 @@ class ConfigError(InputError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class PlacedError(ValueError):
-    """Raised by a model validator whose finding belongs to one key: `at` leads to it from the model's own mapping."""
-
-    def __init__(self, at: Keys, message: str) -> None:
-        self.at = at
-        super().__init__(message)
-
-
 def closest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that `word` is probably a slip of, if there is one."""
     by_folded = {candidate.casefold(): candidate for candidate in candidates}

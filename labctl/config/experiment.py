@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from labctl.config.errors import PlacedError
 from labctl.config.names import FileName, LayerAddress, Name, PartName
 from labctl.contract.driver import Settings
+from labctl.contract.errors import SettingError
 from labctl.contract.units import Seconds
 
 EXPERIMENT_SCHEMA = "labctl/experiment/1"
@@ -38,10 +38,10 @@ class _Data(Settings):
         if self.split != "group":
             return self
         if self.groups_key is None:
-            raise PlacedError(("split",), 'split is "group", but this source names no groups; expected stratified')
+            raise SettingError(("split",), 'split is "group", but this source names no groups; expected stratified')
         if getattr(self, self.groups_key) is None:
             what = f'split is "group", but nothing names the groups; expected the key "{self.groups_key}" beside it'
-            raise PlacedError(("split",), what)
+            raise SettingError(("split",), what)
         return self
 
 
@@ -97,10 +97,10 @@ class IdxData(_Data):
     def _test_set_is_whole_and_alone(self) -> Self:
         if (self.test_images is None) != (self.test_labels is None):
             given, absent = ("test_images", "test_labels") if self.test_images else ("test_labels", "test_images")
-            raise PlacedError((given,), f"{given} comes without {absent}; expected both or neither")
+            raise SettingError((given,), f"{given} comes without {absent}; expected both or neither")
         if self.test_images is not None and "test_fraction" in self.model_fields_set:
             what = "test_fraction splits off a test set, but test_images already is one; expected one of the two"
-            raise PlacedError(("test_fraction",), what)
+            raise SettingError(("test_fraction",), what)
         return self
 
 
@@ -149,7 +149,7 @@ class FittedRangeEncoder(_Encoder):
             what = (
                 f"low_quantile is {self.low_quantile:g} and high_quantile {self.high_quantile:g}; expected low < high"
             )
-            raise PlacedError((at,), what)
+            raise SettingError((at,), what)
         return self
 
 
@@ -277,7 +277,7 @@ class PhyllTraining(Settings):
     def _compiler_is_there(self) -> Self:
         if self.arithmetic == "fused" and find_spec("numba") is None:
             what = 'arithmetic is "fused", but numba, which compiles it, is not installed; pip install "labctl[fast]"'
-            raise PlacedError(("arithmetic",), what)
+            raise SettingError(("arithmetic",), what)
         return self
 
 
@@ -345,11 +345,11 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _rigs_named_once(self) -> Self:
         if self.rig is not None and self.named_rigs is not None:
-            raise PlacedError(
+            raise SettingError(
                 ("rigs",), 'both "rig" and "rigs" are given; expected one ("rig: FILE" means the main rig)'
             )
         if not self.rigs:
-            raise PlacedError((), 'missing key "rig"; expected the path of a rig file')
+            raise SettingError((), 'missing key "rig"; expected the path of a rig file')
         return self
 
     @model_validator(mode="after")
@@ -357,7 +357,7 @@ class Experiment(Settings):
         training = self.training
         if training.rule == "phyll" and training.negatives == "all" and training.hardness:
             what = "hardness chooses among wrong labels, but negatives is all of them; expected one of the two"
-            raise PlacedError(("training", "hardness"), what)
+            raise SettingError(("training", "hardness"), what)
         return self
 
     @model_validator(mode="after")
@@ -365,10 +365,10 @@ class Experiment(Settings):
         training = self.training
         if training.rule == "phyll" and training.shifts and training.schedule != "joint":
             what = f'shifted images are new drives in every epoch, but schedule is "{training.schedule}"'
-            raise PlacedError(("training", "shifts"), f"{what}; expected shifts: 0 or schedule: joint")
+            raise SettingError(("training", "shifts"), f"{what}; expected shifts: 0 or schedule: joint")
         if training.rule == "phyll" and training.shifts and self.data.normalise not in ("max", "none"):
             what = f'shifted pixels need one scale for all of them, but normalise is "{self.data.normalise}"'
-            raise PlacedError(("training", "shifts"), f"{what}; expected shifts: 0 or normalise: max or none")
+            raise SettingError(("training", "shifts"), f"{what}; expected shifts: 0 or normalise: max or none")
         return self
 
     @model_validator(mode="after")
@@ -376,10 +376,10 @@ class Experiment(Settings):
         kind = self.network.label.kind
         if self.training.rule == "phyll" and kind == "none":
             what = "rule phyll tells positive from negative passes by their label"
-            raise PlacedError(
+            raise SettingError(
                 ("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot or field'
             )
         if self.training.rule == "readout" and kind != "none":
             what = "rule readout predicts the label, so no pass may contain it"
-            raise PlacedError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected none')
+            raise SettingError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected none')
         return self

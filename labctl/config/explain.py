@@ -11,8 +11,9 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from labctl.config.errors import Key, Keys, PlacedError, closest
+from labctl.config.errors import Key, Keys, closest
 from labctl.config.plain_words import Node, describe, name_of, quote, show
+from labctl.contract.errors import SettingError
 
 _ABSENT = ("missing", "union_tag_not_found")
 _LIMITS = {
@@ -208,7 +209,7 @@ def _not_one_of(keys: Keys, value: Any, words: list[Any]) -> str:
 def _refused(finding: Finding, value: Any) -> Complaint:
     """Say what a validator said; it knows best what it expected."""
     refusal = finding.error.get("ctx", {}).get("error")
-    if isinstance(refusal, PlacedError):
+    if isinstance(refusal, SettingError):
         return Complaint((*finding.keys, *refusal.at), str(refusal))
     if finding.about_key:
         return Complaint(finding.keys, f"key {quote(str(finding.keys[-1]))} is not valid; {refusal}", of_key=True)

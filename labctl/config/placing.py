@@ -5,15 +5,19 @@ from contextlib import contextmanager
 
 from labctl.config.document import Document
 from labctl.config.errors import ConfigError, Key
-from labctl.contract.errors import InputError
+from labctl.contract.errors import InputError, SettingError
 
 
 @contextmanager
 def errors_at(document: Document, *keys: Key) -> Generator[None]:
-    """Raise an `InputError` of the body as a `ConfigError` at `keys`; one that has a place already keeps it."""
+    """Raise an `InputError` of the body as a `ConfigError` at `keys`, a `SettingError` below them where it says.
+
+    A `ConfigError` has a place already and keeps it.
+    """
     try:
         yield
     except ConfigError:
         raise
     except InputError as error:
-        raise document.error(keys, str(error)) from error
+        below = error.at if isinstance(error, SettingError) else ()
+        raise document.error((*keys, *below), str(error)) from error

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from labctl.config.errors import PlacedError
 from labctl.config.names import Name, PartName
 from labctl.contract.driver import Settings
+from labctl.contract.errors import SettingError
 
 RIG_SCHEMA = "labctl/rig/1"
 
@@ -21,7 +21,7 @@ def _named_by(key: str) -> AfterValidator:
         for name, body in bodies.items():
             if not isinstance(body.get(key), str):
                 problem = f'missing key "{key}"' if key not in body else f"{key} is not text"
-                raise PlacedError((name, key), f"{problem}; expected the name of a driver")
+                raise SettingError((name, key), f"{problem}; expected the name of a driver")
         return bodies
 
     return AfterValidator(check)

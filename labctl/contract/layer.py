@@ -4,10 +4,10 @@ A layer answers measurement requests. It never repeats a measurement, never chan
 resamples or fills in a value: it reports, and the orchestrator decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ Drives = NDArray[np.float32]
 RowIds = NDArray[np.int64]
 ResponseValues = NDArray[Any]
 """Responses keep the number type the instrument delivers, so that the record holds what was measured."""
+
+
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""By what share of the range's larger end a drive may miss a level: data come as single-precision numbers."""
 
 
 class RowStatus(IntEnum):
@@ -35,12 +39,16 @@ class RowStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One input or output of a layer. An output's range is what the readout can deliver; it may be infinite."""
+    """One input or output of a layer. An output's range is what the readout can deliver; it may be infinite.
+
+    An input that can be set to `levels` equidistant values only, the ends of its range included, says so.
+    """
 
     name: str
     unit: str
     low: float
     high: float
+    levels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +142,69 @@ class PhysicalLayer(Protocol):
         ...
 
 
+class Misfit(NamedTuple):
+    """A drive that a layer cannot realise: its row in a request, its input (None: all together) and what is wrong."""
+
+    row: int
+    column: int | None
+    what: str
+
+
 def check_drives(info: LayerInfo, drives: Drives, ids: RowIds) -> None:
-    """Raise `DriveError` unless `drives` fits `info` in shape and range and every value is finite."""
+    """Raise `DriveError` unless `drives` fits `info` in shape, range and levels and every value is finite."""
     if drives.ndim != 2 or drives.shape[1] != info.n_inputs:
         raise DriveError(f"layer '{info.name}' takes drives of shape (n, {info.n_inputs}), got {tuple(drives.shape)}")
     if ids.shape != (len(drives),):
         raise DriveError(f"layer '{info.name}' got {len(drives)} drives but ids of shape {ids.shape}")
+    misfit = find_misfit(info, drives)
+    if misfit is not None:
+        raise DriveError(f"layer '{info.name}', row id {ids[misfit.row]}, {misfit.what}")
+
+
+def find_misfit(info: LayerInfo, drives: Drives) -> Misfit | None:
+    """Return the first value of `drives` (n, n_inputs) outside its input's range or between its levels."""
     low = np.array([channel.low for channel in info.inputs], dtype=np.float32)
     high = np.array([channel.high for channel in info.inputs], dtype=np.float32)
     inside = (drives >= low) & (drives <= high)
     if not inside.all():
         row, column = (int(index) for index in np.argwhere(~inside)[0])
         channel = info.inputs[column]
-        raise DriveError(
-            f"layer '{info.name}', row id {ids[row]}, input {channel.name}: {drives[row, column]:g} is outside "
-            f"{channel.low:g} to {channel.high:g} {channel.unit}"
-        )
+        value = f"input {channel.name}: {drives[row, column]:g}"
+        return Misfit(row, column, f"{value} is outside {channel.low:g} to {channel.high:g} {channel.unit}")
+    if all(channel.levels is None for channel in info.inputs):
+        return None
+    largest = np.maximum(np.abs(low), np.abs(high))
+    between = np.argwhere(np.abs(drives - Levels(info.inputs).nearest(drives)) > ROUNDING * largest)
+    if not between.size:
+        return None
+    row, column = (int(index) for index in between[0])
+    value = f"input {info.inputs[column].name}: {drives[row, column]:g}"
+    return Misfit(row, column, f"{value} is none of {levels_of(info.inputs[column])}")
+
+
+class Levels:
+    """What those of a layer's `inputs` that have levels can be set to."""
+
+    def __init__(self, inputs: Sequence[Channel]) -> None:
+        chosen = [column for column, channel in enumerate(inputs) if channel.levels is not None]
+        self._columns = slice(None) if len(chosen) == len(inputs) else np.array(chosen, dtype=np.intp)
+        self._low = np.array([inputs[column].low for column in chosen], dtype=np.float32)
+        self._high = np.array([inputs[column].high for column in chosen], dtype=np.float32)
+        self._steps = np.array([(inputs[column].levels or 2) - 1 for column in chosen], dtype=np.float32)
+
+    def nearest(self, drives: Drives) -> Drives:
+        """Return `drives` (n, n_inputs) with every value that has levels moved to the nearest of them."""
+        if not self._steps.size:
+            return drives
+        span = self._high - self._low
+        numbers = np.rint((drives[:, self._columns] - self._low) / span * self._steps)
+        moved = drives.copy()
+        moved[:, self._columns] = np.clip(numbers / self._steps * span + self._low, self._low, self._high)
+        return moved
+
+
+def levels_of(channel: Channel) -> str:
+    """Say which levels a channel has."""
+    n_levels = channel.levels or 2
+    levels = np.linspace(channel.low, channel.high, n_levels)[:4]
+    return f"the {n_levels} levels {', '.join(f'{level:.4g}' for level in levels)}{', ...' if n_levels > 4 else ''}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labctl.config.experiment import Encoder as EncoderSettings
 from labctl.config.experiment import FittedRangeEncoder, QuantileEncoder
 from labctl.contract.errors import InputError
-from labctl.contract.layer import Channel, Drives
+from labctl.contract.layer import Channel, Drives, Levels, levels_of
 from labctl.network.label import Vectors
 
 QUANTILE_POINTS = 256
@@ -30,13 +30,21 @@ class Encoded:
 
 
 class Encoder(ABC):
-    """Maps vectors (n, width) to drives. `mixing` (n_inputs, width), if any, is applied first."""
+    """Maps vectors (n, width) to drives. `mixing` (n_inputs, width), if any, is applied first.
+
+    One that is `bounded` never leaves the inputs' ranges, and rounds to the nearest level of inputs that have levels;
+    one that is `on_off` sends nothing but the ends of each range.
+    """
+
+    on_off = False
+    bounded = True
 
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
         self._low = np.array([channel.low for channel in channels])
         self._span = np.array([channel.high - channel.low for channel in channels])
         self._lowest = np.array([channel.low for channel in channels], np.float32)
         self._highest = np.array([channel.high for channel in channels], np.float32)
+        self._levels = Levels(channels)
         self.mixing = mixing
 
     def fit(self, inputs: Vectors) -> None:
@@ -56,13 +64,13 @@ class Encoder(ABC):
         self.mixing = arrays.get("mixing")
 
     def _drives(self, share: NDArray[np.floating] | NDArray[np.bool_]) -> Drives:
-        """Return the drives at `share` (n, n_inputs), 0 to 1, of each channel's range.
+        """Return the drives at `share` (n, n_inputs), 0 to 1, of each channel's range, or the nearest levels.
 
         Rounding to float32 does not step over a range's end.
         """
         drives = (self._low + self._span * share).astype(np.float32)
         np.maximum(drives, self._lowest, out=drives)
-        return np.minimum(drives, self._highest, out=drives)
+        return self._levels.nearest(np.minimum(drives, self._highest, out=drives))
 
     def _mixed(self, inputs: Vectors) -> Vectors:
         return inputs if self.mixing is None else inputs @ self.mixing.T
@@ -76,6 +84,8 @@ class Encoder(ABC):
 
 class DirectEncoder(Encoder):
     """The vector is the drive; the layer refuses what lies outside its range."""
+
+    bounded = False
 
     def _encode(self, inputs: Vectors) -> Encoded:
         return Encoded(inputs.astype(np.float32), 0)
@@ -135,6 +145,7 @@ class Quantile(Encoder):
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None, *, cells: int) -> None:
         super().__init__(channels, mixing)
         self._cells = cells
+        self.on_off = cells > 1
         self._points: Vectors = np.zeros((len(channels) // cells, QUANTILE_POINTS))
 
     def _fit(self, inputs: Vectors) -> None:
@@ -168,7 +179,15 @@ class Quantile(Encoder):
 
 
 class UnitEnergy(Encoder):
-    """Tone amplitudes |h| / (|h|_2 + 1e-6), as in the authors' acoustic code: every drive has unit energy."""
+    """Tone amplitudes |h| / (|h|_2 + 1e-6), as in the authors' acoustic code: every drive has unit energy.
+
+    An amplitude of 0 is rest, also on inputs that take either sign.
+    """
+
+    def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
+        super().__init__(channels, mixing)
+        rest = np.clip(0.0, self._low, self._low + self._span)
+        self._low, self._span = rest, self._low + self._span - rest
 
     def _encode(self, inputs: Vectors) -> Encoded:
         magnitude = np.abs(inputs)
@@ -182,6 +201,8 @@ class TwoBit(Encoder):
     With the row's minimum m, maximum M and r = M - m: value <= m is 00, <= m + r/4 is 01, <= M - r/4 is 10, above
     is 11. On is the top of the channel's range, off its bottom.
     """
+
+    on_off = True
 
     def _encode(self, inputs: Vectors) -> Encoded:
         low = inputs.min(axis=1, keepdims=True)
@@ -220,6 +241,26 @@ def _cells_per_value(settings: EncoderSettings) -> int:
     if isinstance(settings, QuantileEncoder):
         return settings.cells
     return 2 if settings.kind == "two-bit" else 1
+
+
+def check_levels(kind: str, encoder: Encoder, channels: Sequence[Channel]) -> None:
+    """Raise `InputError` when `encoder` sends values between the levels of an input, or any value to an on/off one.
+
+    Rounding to many levels loses little; rounding to two would lose nearly everything without a word.
+    """
+    for channel in channels:
+        on_off = channel.levels == 2
+        if channel.levels is None or encoder.on_off or (encoder.bounded and not on_off):
+            continue
+        write = (
+            "`encoder: {kind: two-bit, mix: orthogonal}` or `{kind: quantile, cells: 2, mix: orthogonal}`, which send "
+            "cells"
+            if on_off
+            else "`encoder: fitted-range`, which sends the nearest level"
+        )
+        raise InputError(
+            f"encoder {kind} sends any values, but input {channel.name} takes {levels_of(channel)} alone: write {write}"
+        )
 
 
 def _misfit(settings: EncoderSettings, width: int, cells: int, n_inputs: int) -> str:

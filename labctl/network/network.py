@@ -11,7 +11,7 @@ from labctl.config.experiment import Network as NetworkSettings
 from labctl.contract.errors import InputError
 from labctl.contract.layer import LayerInfo
 from labctl.network.block import Block
-from labctl.network.encoder import make_encoder
+from labctl.network.encoder import DirectEncoder, check_levels, make_encoder
 from labctl.network.goodness import reference_direction
 from labctl.network.label import LabelEmbedding
 from labctl.network.randomness import named_generator
@@ -86,6 +86,9 @@ def _build_block(
     settings: BlockSettings, layer: LayerInfo, width: int, dtype: np.dtype[np.floating], *, seed: int, number: int
 ) -> Block:
     encoder = make_encoder(settings.encoder, width, layer.inputs, named_generator(seed, "mixing", number))
+    # What the first block sends directly are the data, which may well be levels.
+    if number > 1 or not isinstance(encoder, DirectEncoder):
+        check_levels(settings.encoder.kind, encoder, layer.inputs)
     n_features = layer.n_outputs + (width if settings.skip else 0)
     return Block(
         layer=settings.layer,

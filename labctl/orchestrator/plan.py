@@ -55,7 +55,8 @@ def plan_run(
     seconds = sum(n * info.nominal_pass_s for n, info in zip(passes, infos, strict=True)) + switching_s(infos, order)
     rows = sum(n * _row_bytes(info) for n, info in zip(passes, infos, strict=True))
     epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
-    checkpoints = -(-epochs // checkpoint_every) * sum(array.nbytes for array in rule.arrays().values())
+    # Two are kept, and a third is written before the first of them goes.
+    checkpoints = min(3, -(-epochs // checkpoint_every)) * sum(array.nbytes for array in rule.arrays().values())
     return Plan(schedule, sum(training), sum(test), seconds, rows + checkpoints)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data.shifts import Shifts
+from labctl.learning.requests import Requests
 from labctl.learning.rule import Batch, LearningRule, Metrics
 from labctl.network.label import Vectors
 from labctl.network.randomness import named_generator
@@ -41,6 +42,17 @@ class Observer(Protocol):
     def epoch_done(self, epoch: int, metrics: Metrics) -> None:
         """Called after each epoch (counted from 1) with the mean of its steps' figures."""
         ...
+
+
+def statistics(rule: LearningRule, whole: Batch, seed: int, stage: int, blocks: range) -> Requests[None]:
+    """Return the requests that freeze encoders and standardisation of `blocks`, on samples drawn for that stage."""
+    generator = named_generator(seed, "statistics", stage)
+    chosen = np.sort(generator.permutation(len(whole.samples))[:STATISTICS_SAMPLES])
+    return rule.prepare(_part(whole, chosen), generator, blocks)
+
+
+def _part(whole: Batch, rows: NDArray[np.int64]) -> Batch:
+    return Batch(whole.features.take(rows, axis=0), whole.labels.take(rows), whole.samples.take(rows))
 
 
 class Training:
@@ -95,11 +107,8 @@ class Training:
                 self._checkpoint(epoch + 1)
 
     def _prepare(self, stage: int) -> None:
-        generator = named_generator(self._seed, "statistics", stage)
         self._acquisition.begin(named_generator(self._seed, "order", "statistics", stage))
-        n = len(self._batch.samples)
-        chosen = np.sort(generator.permutation(n)[:STATISTICS_SAMPLES])
-        carry_out(self._rule.prepare(self._part(chosen), generator, self._stages[stage]), self._schedule)
+        carry_out(statistics(self._rule, self._batch, self._seed, stage, self._stages[stage]), self._schedule)
 
     def _epoch(self, epoch: int, blocks: range) -> Metrics:
         generator = named_generator(self._seed, "epoch", epoch)
@@ -109,7 +118,7 @@ class Training:
         starts = range(0, len(order), self._rule.batch)
         for start in starts:
             self._acquisition.heed_stop()
-            batch = self._part(order[start : start + self._rule.batch])
+            batch = _part(self._batch, order[start : start + self._rule.batch])
             if self._shifts is not None:
                 batch = replace(batch, features=self._shifts(batch.features, generator))
             progress = (epoch % self._rule.epochs + start / len(order)) / self._rule.epochs
@@ -134,10 +143,6 @@ class Training:
     @property
     def _steps_per_epoch(self) -> int:
         return -(-len(self._batch.samples) // self._rule.batch)
-
-    def _part(self, rows: NDArray[np.int64]) -> Batch:
-        whole = self._batch
-        return Batch(whole.features.take(rows, axis=0), whole.labels.take(rows), whole.samples.take(rows))
 
     def _checkpoint(self, epoch: int) -> None:
         if self._record is not None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.errors import InputError, RecordError
+from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
 from labctl.record.damage import damaged
 from labctl.record.json_text import from_json
@@ -195,16 +195,13 @@ class LogReader:
 
     def latest_checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint recorded last; None when there is none."""
-        return self._checkpoint("SELECT epoch, next_id, time_s, data FROM checkpoints ORDER BY number DESC LIMIT 1", ())
-
-    def checkpoint(self, epoch: int) -> Checkpoint:
-        """Return the last checkpoint of an epoch. Raises `InputError` naming the epochs that have one."""
-        query = "SELECT epoch, next_id, time_s, data FROM checkpoints WHERE epoch = ? ORDER BY number DESC LIMIT 1"
-        found = self._checkpoint(query, (epoch,))
-        if found is None:
-            epochs = [str(known) for (known,) in self._select("SELECT DISTINCT epoch FROM checkpoints ORDER BY epoch")]
-            raise InputError(f"{self.path} has no checkpoint of epoch {epoch}, only of: {', '.join(epochs) or 'none'}")
-        return found
+        query = "SELECT epoch, next_id, time_s, data FROM checkpoints ORDER BY number DESC LIMIT 1"
+        for epoch, next_id, time_s, data in self._select(query):
+            try:
+                return Checkpoint(epoch, next_id, time_s, from_npz(data))
+            except ValueError as error:
+                raise damaged(self.path, f"checkpoint of epoch {epoch}: {error}") from error
+        return None
 
     def is_closed(self) -> bool:
         """Return whether the last writer closed the log; false while one writes and after it was killed."""
@@ -221,14 +218,6 @@ class LogReader:
         problems = [problem for (problem,) in self._select("PRAGMA integrity_check") if problem != "ok"]
         if problems:
             raise damaged(self.path, problems[0])
-
-    def _checkpoint(self, query: str, parameters: tuple[int, ...]) -> Checkpoint | None:
-        for epoch, next_id, time_s, data in self._select(query, parameters):
-            try:
-                return Checkpoint(epoch, next_id, time_s, from_npz(data))
-            except ValueError as error:
-                raise damaged(self.path, f"checkpoint of epoch {epoch}: {error}") from error
-        return None
 
     def _states(self) -> dict[int, LayerState]:
         rows = self._select("SELECT id, layer, state_id, n_inputs, n_outputs, response_dtype FROM states ORDER BY id")

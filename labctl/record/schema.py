@@ -46,6 +46,14 @@ def _fill(connection: sqlite3.Connection, meta: list[tuple[str, str]]) -> None:
     connection.execute("COMMIT")
 
 
+_FORGET_CHECKPOINTS = """
+    CREATE TEMP TRIGGER forget_checkpoints AFTER INSERT ON main.checkpoints
+    BEGIN DELETE FROM checkpoints WHERE number <= NEW.number - 2; END
+"""
+"""With a checkpoint the one before the last goes, in the same transaction; SQLite uses its pages again. One would do:
+the second is there for whoever finds the last one damaged. A trigger of the connection, so that every log has it."""
+
+
 def connect_to_write(path: Path) -> sqlite3.Connection:
     """Return a connection whose commits survive a crash and a power cut; it may move between threads.
 
@@ -57,6 +65,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     try:
         _check_format(connection, path)
         _make_durable(connection, path)
+        connection.execute(_FORGET_CHECKPOINTS)
     except sqlite3.OperationalError as error:
         connection.close()
         raise RecordError(f"{path} cannot be written: {error}") from error

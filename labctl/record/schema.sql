@@ -55,7 +55,7 @@ CREATE TABLE events (
 );
 
 CREATE TABLE checkpoints (
-    -- The learner's arrays. A cache only: they follow from configuration, seed and passes.
+    -- The learner's arrays, the last two. A cache only: they follow from configuration, seed and passes.
     number  INTEGER PRIMARY KEY,
     epoch   INTEGER NOT NULL,
     next_id INTEGER NOT NULL,       -- id of the first pass not yet contained in the arrays

@@ -1,22 +1,33 @@
 """Faults on purpose: which rows go wrong, how, and how often.
 
 A plan is data, written in a rig file or in a test. What strikes a row depends on (seed, row id, how often that row was
-measured) alone, so a run with faults can be repeated. `FaultyLayer` applies a plan to any layer; a virtual instrument
-asks `FaultSchedule` before each exchange.
+measured since opening) alone, so a run with faults can be repeated. `FaultyLayer` applies a plan to any layer; a
+simulated instrument asks `FaultSchedule` before each exchange.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from labctl.contract.capabilities import DomainLimited
 from labctl.contract.clock import Clock
 from labctl.contract.driver import Settings
-from labctl.contract.errors import InstrumentError
-from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, Responses, ResponseValues, RowIds, RowStatus, Stop
+from labctl.contract.errors import InstrumentError, SettingError
+from labctl.contract.layer import (
+    Drives,
+    LayerInfo,
+    Misfit,
+    PhysicalLayer,
+    Responses,
+    ResponseValues,
+    RowIds,
+    RowStatus,
+    Stop,
+)
 from labctl.contract.units import Seconds
 
 StatusFaultKind = Literal["clipped", "xrun", "stale", "overload", "failed"]
@@ -35,29 +46,41 @@ class Fault(Settings):
     """One kind of fault: on named `rows` the first `times` they are measured, or on every row at a random `rate`.
 
     `clipped`, `xrun`, `stale`, `overload` and `failed` mark the row; a stale row shows the response of the row before.
-    `error` raises an `InstrumentError` in place of the row; `delay` lets `delay` pass before it.
+    `error` raises an `InstrumentError` in place of the row, where it directly follows the row before it: a run that is
+    resumed there, as one resumes when the instrument has been mended, gets on. `delay` lets `delay` pass before the
+    row.
     """
 
-    kind: FaultKind
-    rows: tuple[int, ...] = ()
+    kind: FaultKind = Field(description="what goes wrong")
+    rows: tuple[int, ...] = Field(default=(), description="ids of the rows that are struck, counted from 0 in a run")
     times: int = Field(default=1, ge=1, description="how often each of the rows is struck before it comes through")
     rate: float = Field(default=0.0, ge=0, le=1, description="probability per measured row")
-    delay_s: Annotated[Seconds, Field(gt=0)] | None = Field(alias="delay", default=None)
+    delay_s: Annotated[Seconds, Field(gt=0)] | None = Field(
+        alias="delay", default=None, description="how much later a row of kind delay comes"
+    )
 
     @model_validator(mode="after")
     def _strikes_in_one_way(self) -> "Fault":
         if bool(self.rows) == (self.rate > 0):
-            raise ValueError("name the `rows` that are struck, or a `rate` above zero, and not both")
+            raise SettingError((), "name the `rows` that are struck, or a `rate` above zero, and not both")
         if (self.kind == "delay") != (self.delay_s is not None):
-            raise ValueError("`delay` says how long a fault of kind delay lasts, and belongs to no other kind")
+            what = "`delay` says how long a fault of kind delay lasts, and belongs to no other kind"
+            raise SettingError(("delay",), what)
         return self
 
 
 class FaultPlan(Settings):
     """All faults of a layer or an instrument. `seed` draws those that come at a rate."""
 
-    seed: int = Field(default=0, ge=0)
-    faults: tuple[Fault, ...] = Field(alias="list", min_length=1)
+    seed: int = Field(default=0, ge=0, description="draws the faults that come at a rate")
+    faults: tuple[Fault, ...] = Field(alias="list", min_length=1, description="what goes wrong, and when")
+
+    def require_kinds(self, possible: Sequence[FaultKind], what: str) -> None:
+        """Raise `SettingError` for a fault of another kind than those `possible` for what it befalls."""
+        for place, fault in enumerate(self.faults):
+            if fault.kind not in possible:
+                message = f"{what} has no faults of kind {fault.kind}; expected one of {', '.join(possible)}"
+                raise SettingError(("faults", "list", place, "kind"), message)
 
     def striking(self, row_id: int, repeat: int) -> tuple[Fault, ...]:
         """Return what strikes row `row_id` when it is measured for the `repeat`-th time, counted from 1."""
@@ -86,28 +109,43 @@ class FaultSchedule:
     def __init__(self, plan: FaultPlan) -> None:
         self._plan = plan
         self._repeats: Counter[int] = Counter()
+        self._last: int | None = None
 
     def next(self, row_id: int) -> Strike:
-        """Count one more measurement of `row_id` and return what befalls it; of several statuses the first counts."""
+        """Count one more measurement of `row_id` and return what befalls it."""
+        strike = self.coming(row_id, self._last)
         self._repeats[row_id] += 1
-        faults = self._plan.striking(row_id, self._repeats[row_id])
+        self._last = row_id
+        return strike
+
+    def coming(self, row_id: int, before: int | None) -> Strike:
+        """Return what will befall `row_id` when it is measured after the row `before`; the first of statuses counts."""
+        faults = self._plan.striking(row_id, self._repeats[row_id] + 1)
         return Strike(
             delay_s=sum(fault.delay_s or 0.0 for fault in faults),
-            error=any(fault.kind == "error" for fault in faults),
+            error=before == row_id - 1 and any(fault.kind == "error" for fault in faults),
             status=next((STATUS[fault.kind] for fault in faults if fault.kind in STATUS), RowStatus.OK),
         )
+
+    def calm(self, row_ids: Sequence[int]) -> int:
+        """Return how many of the rows come before the next one that anything befalls."""
+        for place, (before, row_id) in enumerate(zip([self._last, *row_ids], row_ids, strict=False)):
+            if self.coming(row_id, before) != Strike():
+                return place
+        return len(row_ids)
 
     def restart(self) -> None:
         """Forget what was measured."""
         self._repeats.clear()
+        self._last = None
 
 
 class FaultyLayer:
     """A `PhysicalLayer` that measures as another one does, and fails as planned.
 
-    Rows are passed on one by one: one that an `error` strikes never reaches the layer, and those before it have been
-    yielded. A stale row holds what the layer measured last, a failed one no number, any other its own response. Faults
-    do not change the `state_id`: the physics is the same.
+    A row that is struck is passed on alone: one that an `error` strikes never reaches the layer, and those before it
+    have been yielded. A stale row holds what the layer measured last, a failed one no number, any other its own
+    response. Faults do not change the `state_id`: the physics is the same.
     """
 
     def __init__(self, layer: PhysicalLayer, plan: FaultPlan, clock: Clock) -> None:
@@ -142,6 +180,10 @@ class FaultyLayer:
             pass
         return self._rows(drives, ids, stop)
 
+    def misfit(self, drives: Drives) -> Misfit | None:
+        """Return what the layer underneath says, if it has a say (see `DomainLimited`)."""
+        return self._layer.misfit(drives) if isinstance(self._layer, DomainLimited) else None
+
     def make_safe(self) -> None:
         """Make the layer underneath safe."""
         self._layer.make_safe()
@@ -152,20 +194,30 @@ class FaultyLayer:
         self._open = False
 
     def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        for row in range(len(ids)):
-            if stop.is_set():
-                return
-            strike = self._schedule.next(int(ids[row]))
-            if strike.delay_s > 0.0:
-                self._clock.sleep_s(strike.delay_s)
-            if strike.error:
-                raise InstrumentError(self.info.name, "a fault was planned here", command=f"row {ids[row]}")
-            for chunk in self._layer.measure(drives[row : row + 1], ids[row : row + 1], stop=stop):
-                yield self._marked(chunk, strike.status)
+        first = 0
+        while first < len(ids) and not stop.is_set():
+            calm = self._schedule.calm(ids[first:].tolist())
+            rows = slice(first, first + max(1, calm))
+            status = RowStatus.OK if calm else self._strike(int(ids[first]))
+            for chunk in self._layer.measure(drives[rows], ids[rows], stop=stop):
+                if calm:
+                    for row_id in chunk.ids.tolist():
+                        self._schedule.next(row_id)
+                yield self._marked(chunk, status)
+            first = rows.stop
+
+    def _strike(self, row_id: int) -> RowStatus:
+        """Let happen to a row what is planned before it is measured; return the status it will have."""
+        strike = self._schedule.next(row_id)
+        if strike.delay_s > 0.0:
+            self._clock.sleep_s(strike.delay_s)
+        if strike.error:
+            raise InstrumentError(self.info.name, "a fault was planned here", command=f"row {row_id}")
+        return strike.status
 
     def _marked(self, chunk: Responses, status: RowStatus) -> Responses:
-        """Return a chunk of one row as the fault leaves it; a row that the layer itself did not find good stays so."""
-        measured, self._measured = self._measured, chunk.values
+        """Return a chunk as the fault leaves it; one that is struck has one row."""
+        measured, self._measured = self._measured, chunk.values[-1:]
         if status == RowStatus.OK:
             return chunk
         values = chunk.values
@@ -174,6 +226,11 @@ class FaultyLayer:
         elif status == RowStatus.FAILED and values.dtype.kind in "fc":
             values = np.full_like(values, np.nan)
         return replace(chunk, values=values.copy(), status=np.full_like(chunk.status, status))
+
+
+def with_faults(layer: PhysicalLayer, plan: FaultPlan | None, clock: Clock) -> PhysicalLayer:
+    """Return `layer`, with the faults of `plan` if there is one."""
+    return layer if plan is None else FaultyLayer(layer, plan, clock)
 
 
 class _Stopped:

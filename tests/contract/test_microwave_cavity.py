@@ -15,7 +15,7 @@ from labctl.config.loading import load_rig
 from labctl.contract.capabilities import Differentiable
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
-from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.errors import DriveError, InstrumentError, SettingError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, RowStatus
 from labctl.rig.rig import build_rig
 from labctl.testing.layer_contract import LayerContract
@@ -218,22 +218,24 @@ def test_the_gradient_is_that_of_finite_differences(readout: str) -> None:
 def test_on_off_elements_take_nothing_else() -> None:
     layer = opened()
     thirds = np.array([[0, 1 / 3, 2 / 3, 1, 1, 0, 1 / 3, 0]], dtype=np.float32)
-    with pytest.raises(DriveError, match=r"row id 0, input element1: 0\.333333 is neither 0 nor 1, the states of"):
+    with pytest.raises(DriveError, match=r"row id 0, input element1: 0\.333333 is none of the 2 levels 0, 1$"):
         layer.measure(thirds, np.array([0]), stop=threading.Event())
-    with pytest.raises(DriveError, match="neither 0 nor 1"):
+    with pytest.raises(DriveError, match="none of the 2 levels"):
         layer.differentiate(thirds, np.ones((1, 3)))
     with pytest.raises(DriveError, match=r"upstream has shape \(2, 4\), not \(2, 3\)"):
         layer.differentiate(bits(2), np.ones((2, 4)))
 
 
-def test_elements_with_more_levels_take_the_nearest() -> None:
+def test_elements_with_more_levels_take_those_alone() -> None:
     layer, exact = opened(elements={"levels": 4}, **QUIET), opened(elements={"levels": "continuous"}, **QUIET)
-    sent = np.array([[0, 0.3, 0.6, 1, 0.9, 0.1, 0.4, 0.5]], dtype=np.float32)
-    taken = np.array([[0, 1 / 3, 2 / 3, 1, 1, 0, 1 / 3, 2 / 3]], dtype=np.float32)
-    np.testing.assert_allclose(layer.signals(sent), exact.signals(taken), rtol=1e-5)
+    sent = np.array([[0, 1 / 3, 2 / 3, 1, 1, 0, 1 / 3, 2 / 3]], dtype=np.float32)
+    np.testing.assert_allclose(layer.signals(sent), exact.signals(sent), rtol=1e-5)
     np.testing.assert_array_equal(measured(layer, sent, [0]), layer.signals(sent).astype(np.float32))
+    np.testing.assert_array_equal(layer.signals(np.nextafter(sent, np.float32(0.5))), layer.signals(sent))
     upstream = np.ones((1, 3))
-    np.testing.assert_allclose(layer.differentiate(sent, upstream), exact.differentiate(taken, upstream), rtol=1e-4)
+    np.testing.assert_allclose(layer.differentiate(sent, upstream), exact.differentiate(sent, upstream), rtol=1e-4)
+    with pytest.raises(DriveError, match=r"none of the 4 levels 0, 0\.3333, 0\.6667, 1$"):
+        layer.measure(np.full((2, N_ELEMENTS), 0.5, dtype=np.float32), np.array([7, 8]), stop=threading.Event())
 
 
 def test_passes_take_their_time_and_faults_theirs() -> None:
@@ -288,27 +290,36 @@ def test_operating_points_of_one_cavity_share_medium_elements_and_instrument() -
 
 
 def test_a_layer_needs_a_cavity_with_the_antennas_it_reads() -> None:
-    with pytest.raises(InputError, match=r"layer 'cavity': S51 needs more than the 4 antennas of 'box'"):
-        build(parameters=["S51"])
-    with pytest.raises(InputError, match="uses instrument 'bax', which the rig does not define; it has: box"):
+    with pytest.raises(SettingError, match=r"S51 needs more than the 4 antennas of 'box'") as caught:
+        build(parameters=["S21", "S51"])
+    assert caught.value.at == ("parameters", 1)
+    with pytest.raises(
+        SettingError, match="uses instrument 'bax', which the rig does not define; it has: box"
+    ) as caught:
         build_point(build_cavity(), named="bax")
+    assert caught.value.at == ("cavity",)
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "at", "says"),
     [
-        ({"frequencies": ["0.3 GHz"]}, "below the box's first mode"),
-        ({"frequencies": ["7.6 GHz"]}, "only below 7.495 GHz"),
-        ({"frequencies": ["5.5 GHz"]}, "no single dipole at 5.5 GHz; up to 2.6 mm is"),
-        ({"elements": {"count": 90}}, "room for 40 elements, not 90"),
-        ({"elements": {"pitch": "1 mm"}}, "touch"),
-        ({"box": {"posts": 500}}, "no room for 504 posts and antennas"),
-        ({"box": {"length": "9 m", "width": "8 m"}}, "make it smaller"),
+        ({"frequencies": ["3 GHz", "0.3 GHz"]}, ("frequencies", 1), "below the box's first mode"),
+        ({"frequencies": ["7.6 GHz"]}, ("frequencies", 0), "only below 7.495 GHz"),
+        ({"frequencies": ["5.5 GHz"]}, ("frequencies", 0), "are no single dipoles at 5.5 GHz; up to 2.6 mm are"),
+        ({"box": {"length": "9 m", "width": "8 m"}}, ("frequencies", 0), "make the box smaller"),
+        ({"elements": {"count": 90}}, ("elements",), "room for 40 elements, not 90"),
+        ({"elements": {"pitch": "1 mm"}}, ("elements",), "touch"),
+        ({"antennas": {"radius": "80 mm"}}, ("antennas", "radius"), "touch"),
+        ({"box": {"post_radius": "80 mm"}}, ("box", "post_radius"), "touch"),
+        ({"box": {"posts": 500}}, ("box",), "no room for 504 posts and antennas"),
     ],
 )
-def test_physics_that_does_not_hold_is_one_clear_error(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=r"layer 'cavity'|instrument 'box'") as caught:
+def test_physics_that_does_not_hold_is_one_clear_error(
+    changes: dict[str, Any], at: tuple[str | int, ...], says: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
         build(**changes)
+    assert caught.value.at == at
     assert says in str(caught.value)
 
 
@@ -321,10 +332,11 @@ def test_physics_that_does_not_hold_is_one_clear_error(changes: dict[str, Any], 
         ({"elements": {"coupling": -1}}, "greater than 0"),
         ({"elements": {"resonances": ["3 GHz", "3 GHz"]}}, "must differ"),
         ({"box": {"quality": -300}}, "greater than 1"),
-        ({"parameters": ["S21", "S21"]}, "named once"),
+        ({"box": {"posts": 10_000}}, "less than or equal to"),
+        ({"parameters": ["S21", "S21"]}, "S21 is listed twice"),
         ({"parameters": ["T21"]}, "should match pattern"),
         ({"frequencies": []}, "at least one"),
-        ({"frequencies": ["3 GHz", "3 GHz"]}, "each once"),
+        ({"frequencies": ["3 GHz", "3 GHz"]}, "listed twice"),
         ({"frequencies": {"start": "3 GHz", "stop": "2 GHz", "points": 5}}, "stop must lie above start"),
         ({"frequencies": [3.3e9]}, "has no unit"),
         ({"readout": "phase"}, "'amplitude', 'complex', 'power' or 'decibel'"),

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from labctl.contract.capabilities import Differentiable
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
-from labctl.contract.errors import DriveError, InputError, InstrumentError
-from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowStatus
+from labctl.contract.errors import DriveError, InputError, InstrumentError, SettingError
+from labctl.contract.layer import Drives, Levels, PhysicalLayer, Responses, RowStatus
 from labctl.testing.layer_contract import LayerContract
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,11 @@ def bench() -> OpticalLayer:
 
 
 def random_drives(layer: PhysicalLayer, n_rows: int, seed: int = 0) -> Drives:
-    return np.random.default_rng(seed).random((n_rows, layer.info.n_inputs), dtype=np.float32)
+    return shown(layer, np.random.default_rng(seed).random((n_rows, layer.info.n_inputs), dtype=np.float32))
+
+
+def shown(layer: PhysicalLayer, drives: Drives) -> Drives:
+    return Levels(layer.info.inputs).nearest(drives)
 
 
 def chunks(layer: PhysicalLayer, drives: Drives, ids: Any) -> list[Responses]:
@@ -125,7 +129,7 @@ def test_so_it_is_with_drift_shot_noise_and_an_ageing_medium(modulator: dict[str
 
 
 def test_a_row_measured_again_has_fresh_noise_and_the_numbers_do_not_depend_on_what_was_abandoned() -> None:
-    drive = np.full((3, 30), 0.5, dtype=np.float32)
+    drive = np.full((3, 30), 0.6, dtype=np.float32)
     layer = small()
     first, again, third = measured(layer, drive, [5, 5, 5])
     assert (first != again).any()
@@ -138,7 +142,7 @@ def test_a_row_measured_again_has_fresh_noise_and_the_numbers_do_not_depend_on_w
 
 
 def test_rows_that_a_stop_prevented_were_not_measured() -> None:
-    drives = np.full((60, 30), 0.5, dtype=np.float32)
+    drives = np.full((60, 30), 0.6, dtype=np.float32)
 
     class StopAfterTen:
         asked = 0
@@ -155,7 +159,7 @@ def test_rows_that_a_stop_prevented_were_not_measured() -> None:
 
 
 def test_noise_of_different_rows_seeds_and_repeats_is_independent() -> None:
-    drives = np.full((400, 30), 0.5, dtype=np.float32)
+    drives = np.full((400, 30), 0.6, dtype=np.float32)
     layer = small(camera={"bits": 12, "noise": 0.05})
     first, repeat = measured(layer, drives).astype(float), measured(layer, drives).astype(float)
     other = measured(small(camera={"bits": 12, "noise": 0.05}, seed=1), drives).astype(float)
@@ -200,7 +204,7 @@ def test_typical_drives_give_the_stated_mean() -> None:
 def test_what_is_measured_is_what_the_physics_expects_plus_the_stated_noise() -> None:
     for modulator in (AMPLITUDE, PHASE):
         layer = small(modulator=modulator | {"levels": 65536})
-        drives = 0.7 * random_drives(layer, 2000)
+        drives = shown(layer, 0.7 * random_drives(layer, 2000))
         residual = measured(layer, drives) - layer.signals(drives)
         assert residual.mean() == pytest.approx(0.0, abs=0.1)
         assert residual.std() == pytest.approx(np.hypot(0.01 * 0.125 * 4085, np.sqrt(1 / 12)), rel=0.02)
@@ -208,7 +212,7 @@ def test_what_is_measured_is_what_the_physics_expects_plus_the_stated_noise() ->
 
 def test_fields_superpose_behind_the_panel() -> None:
     """With amplitudes a and b on two inputs, I(a, b) = I_1 a² + I_2 b² + 2 a b Re(E_1* E_2): three frames fix all."""
-    layer = small(camera={"bits": 12})
+    layer = small(modulator=AMPLITUDE | {"levels": 5}, camera={"bits": 12})
     drives = np.zeros((4, 30), dtype=np.float32)
     drives[:, 3], drives[:, 8] = [1, 0, 1, 0.5], [0, 1, 1, 0.25]
     one, two, both, mixed = layer.signals(drives)
@@ -219,7 +223,7 @@ def test_a_lossless_medium_gives_back_the_power_sent_in() -> None:
     medium = {"kind": "unitary", "modes": 40, "seed": 1}
     modulator = {"modulation": {"kind": "amplitude", "typical_drive": 1.0}}
     layer = small(medium=medium, modulator=modulator, camera={"bits": 12, "exposure": 0.1})
-    drives = 0.3 * random_drives(layer, 20)
+    drives = shown(layer, 0.3 * random_drives(layer, 20))
     power = np.square(drives.astype(float)).sum(axis=1)
     np.testing.assert_allclose(layer.signals(drives).sum(axis=1), 0.1 * 4095 * power, rtol=1e-5)
 
@@ -241,7 +245,7 @@ def test_bright_images_are_no_overload_on_the_shipped_bench() -> None:
 
 def test_the_light_drifts_slowly_and_in_all_pixels_alike() -> None:
     layer = small(drift=0.05, camera={"bits": 12, "exposure": 0.125})
-    drives = np.full((2000, 30), 0.5, dtype=np.float32)
+    drives = np.full((2000, 30), 0.6, dtype=np.float32)
     gains = (measured(layer, drives) / layer.signals(drives)).astype(float)
     bright = layer.signals(drives)[0] > 400
     gains = gains[:, bright]
@@ -255,7 +259,7 @@ def test_an_ageing_medium_loses_correlation_as_stated(seed: int) -> None:
     """Intensities of circular Gaussian fields correlate by the square of the fields' correlation (Siegert)."""
     medium = {"kind": "gaussian", "inputs": 200, "outputs": 3000, "seed": seed, "decorrelation": {"time": "600 s"}}
     layer = small(medium=medium, camera={"bits": 12})
-    drives = np.repeat(0.6 * random_drives(layer, 1), 4, axis=0)
+    drives = np.repeat(shown(layer, 0.6 * random_drives(layer, 1)), 4, axis=0)
     values = measured(layer, drives, [0, 2500, 5000, 200_000]).astype(float)
     correlations = np.corrcoef(values)[0]
     expected = np.exp(-2 * np.array([0, 150, 300, 12_000]) / 600)
@@ -276,10 +280,11 @@ def test_dead_pixels_and_the_zero_order_reach_the_camera() -> None:
 @pytest.mark.parametrize("modulator", [AMPLITUDE, PHASE, PHASE | {"fill": 0.9, "dead": 0.2}])
 @pytest.mark.parametrize("seed", range(10))
 def test_the_gradient_is_that_of_the_physics(modulator: dict[str, Any], seed: int) -> None:
-    layer = small(modulator=modulator, medium=SMALL["medium"] | {"seed": seed}, camera={"bits": 12, "exposure": 0.02})
+    fine = modulator | {"levels": 2**15 + 1}
+    layer = small(modulator=fine, medium=SMALL["medium"] | {"seed": seed}, camera={"bits": 12, "exposure": 0.02})
     assert isinstance(layer, Differentiable)
     rng = np.random.default_rng(seed)
-    drives = rng.uniform(0.2, 0.8, size=(3, 30)).astype(np.float32)
+    drives = shown(layer, rng.uniform(0.2, 0.8, size=(3, 30)).astype(np.float32))
     upstream = rng.standard_normal((3, 40))
     step = np.float32(2**-10)
     numerical = np.empty((3, 30))
@@ -294,7 +299,7 @@ def test_the_gradient_is_that_of_the_physics(modulator: dict[str, Any], seed: in
 
 def test_saturated_pixels_have_no_gradient() -> None:
     layer = small(camera={"bits": 8, "exposure": 0.3})
-    drives = np.full((1, 30), 0.9, dtype=np.float32)
+    drives = np.full((1, 30), 0.8, dtype=np.float32)
     saturated = layer.signals(drives)[0] == 255
     assert 0 < saturated.sum() < 40
     for pixel, dull in enumerate(saturated):
@@ -315,9 +320,9 @@ def test_a_gradient_of_the_wrong_shape_is_refused() -> None:
 def test_the_layer_describes_bench_and_camera() -> None:
     info = bench().info
     assert (info.n_inputs, info.n_outputs, info.response_dtype, info.simulated) == (676, 676, "uint8", True)
-    assert info.inputs[0].unit == "of full amplitude, in 256 levels"
+    assert info.inputs[0].unit == "of full amplitude"
     assert (info.outputs[0].unit, info.outputs[0].low, info.outputs[0].high) == ("counts", 0, 255)
-    assert small(modulator=PHASE).info.inputs[0].unit == "of 2 rad, in 256 levels"
+    assert small(modulator=PHASE).info.inputs[0].unit == "of 2 rad"
     assert small().info.response_dtype == "uint16"
 
 
@@ -413,10 +418,10 @@ def with_nan() -> np.ndarray:
         (np.array([["a"]]), {}, "must be a matrix"),
         (np.zeros((4, 4)), {}, "zero everywhere"),
         (np.ones((2, 2)), {"key": "matrix"}, "no array 'matrix'; the file holds tm"),
-        (np.eye(3) * 0.9, {"declared": ["unitary"]}, "declared unitary but departs from it by 0.19"),
-        (np.eye(3) * 1.2, {"declared": ["passive"]}, "declared passive but departs from it by 0.2"),
-        (np.triu(np.ones((3, 3))), {"declared": ["reciprocal"]}, "declared reciprocal but departs"),
-        (np.ones((2, 3)), {"declared": ["reciprocal"]}, "declared reciprocal but is not even square"),
+        (np.eye(3) * 0.9, {"declared": ["unitary"]}, "declared unitary, but .* is 0.19, more than 0.01"),
+        (np.eye(3) * 1.2, {"declared": ["passive"]}, "declared passive, but its largest singular value is 1.2,"),
+        (np.triu(np.ones((3, 3))), {"declared": ["reciprocal"]}, "declared reciprocal, but .* is 1, more"),
+        (np.ones((2, 3)), {"declared": ["reciprocal"]}, "declared reciprocal, but it is not even square"),
     ],
 )
 def test_a_matrix_that_cannot_be_used_is_refused_when_built(
@@ -424,7 +429,8 @@ def test_a_matrix_that_cannot_be_used_is_refused_when_built(
 ) -> None:
     with pytest.raises(InputError, match=message) as refusal:
         from_file(tmp_path, matrix, **medium)
-    assert "layer 'bench'" in str(refusal.value)
+    assert isinstance(refusal.value, SettingError)
+    assert refusal.value.at[0] == "medium"
     assert "medium.npz" in str(refusal.value)
 
 
@@ -472,7 +478,17 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: s
 
 def test_drives_beyond_the_panel_are_refused_and_not_clipped() -> None:
     layer = small()
-    drives = np.full((2, 30), 0.5, dtype=np.float32)
+    drives = np.full((2, 30), 0.6, dtype=np.float32)
     drives[1, 4] = 1.01
     with pytest.raises(DriveError, match=r"row id 8, input x4: 1\.01 is outside 0 to 1"):
         layer.measure(drives, np.array([7, 8]), stop=threading.Event())
+
+
+def test_drives_between_levels_are_refused_and_bytes_are_levels() -> None:
+    layer = small()
+    images = (np.arange(30 * 256).reshape(256, 30) % 256).astype(np.uint8)
+    for scaled in (images / 255, images.astype(np.float32) / 255, images.astype(np.float32) * np.float32(1 / 255)):
+        assert measured(layer, scaled.astype(np.float32)).shape == (256, 40)
+    between = np.full((1, 30), 0.5, dtype=np.float32)
+    with pytest.raises(DriveError, match=r"input x0: 0\.5 is none of the 256 levels 0, 0\.003922, .*, \.\.\.$"):
+        layer.measure(between, np.array([7]), stop=threading.Event())

@@ -123,19 +123,23 @@ IN_FILES = {
     "unknown kind": (edit("desk.yaml", "kind: acoustic", "kind: acustic"), "desk.yaml:20:11", 'mean "acoustic"'),
     "unknown interface": (
         edit("desk.yaml", "interface: interface", "interface: x"),
-        "desk.yaml:20:5",
+        "desk.yaml:21:16",
         "it has: interf",
     ),
     "unknown rig key": (edit("desk.yaml", "settle: 40", "setle: 40"), "desk.yaml:23:5", 'did you mean "settle"?'),
-    "a tone too high": (edit("desk.yaml", "800 Hz", "8 kHz"), "desk.yaml:20:5", "8000"),
-    "a tone out of step": (edit("desk.yaml", "800 Hz", "801 Hz"), "desk.yaml:20:5", "801"),
+    "a tone too high": (edit("desk.yaml", "800 Hz", "8 kHz"), "desk.yaml:22:61", "8000"),
+    "a tone out of step": (edit("desk.yaml", "800 Hz", "801 Hz"), "desk.yaml:22:61", "801"),
     "a level too high": (
         edit("desk.yaml", "south: {max_level: -12", "south: {max_level: 12"),
         "desk.yaml:12:",
         "at most",
     ),
-    "a box too small": (edit("desk.yaml", "length: 1.0 m", "length: 1 mm"), "desk.yaml:7:5", "box"),
-    "hours for milliseconds": (edit("desk.yaml", "settle: 40 ms", "settle: 40 h"), "desk.yaml:20:5", "a burst of 1440"),
+    "a box too small": (edit("desk.yaml", "length: 1.0 m", "length: 1 mm"), "desk.yaml:14:10", "box"),
+    "hours for milliseconds": (
+        edit("desk.yaml", "settle: 40 ms", "settle: 40 h"),
+        "desk.yaml:23:13",
+        "a burst of 1440",
+    ),
     "time runs backwards": (edit("desk.yaml", "time_scale: instant", "time_scale: -1"), "desk.yaml:3:13", "time_scale"),
     # the data
     "no such data": (

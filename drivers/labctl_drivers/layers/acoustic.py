@@ -12,7 +12,7 @@ from pydantic import Field
 
 from labctl.contract.audio import AudioInterface, Burst, Recording, Samples
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
-from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl.contract.units import Decibel, Hertz, Seconds
 from labctl_drivers.layers.multitone import Complex, Phases, burst_timing, multitone
@@ -54,7 +54,7 @@ class AcousticLayer:
     """A `PhysicalLayer` on any `AudioInterface`. One pass is one burst."""
 
     def __init__(self, settings: AcousticSettings, interface: AudioInterface, name: str) -> None:
-        """Raise `ValueError` for tones or times that do not fit the interface or one another."""
+        """Raise `SettingError` for tones or times that do not fit the interface or one another."""
         self._settings = settings
         self._interface = interface
         timing = burst_timing(
@@ -195,11 +195,8 @@ def _readout_channels(name: str, readout: Readout) -> tuple[Channel, ...]:
 
 
 def _build(settings: AcousticSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> AcousticLayer:
-    interface = pick_instrument(instruments, settings.interface, AudioInterface, context.name)
-    try:
-        return AcousticLayer(settings, interface, context.name)
-    except ValueError as error:
-        raise InputError(f"layer '{context.name}': {error}") from error
+    interface = pick_instrument(instruments, settings.interface, AudioInterface, context.name, at=("interface",))
+    return AcousticLayer(settings, interface, context.name)
 
 
 DRIVER = LayerDriver(AcousticSettings, _build)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.audio import Samples
+from labctl.contract.errors import SettingError
 
 Phases = Literal["schroeder", "zero"]
 Complex = NDArray[np.complex128]
@@ -49,11 +50,13 @@ class BurstTiming:
 
 
 def whole_samples(name: str, seconds: float, samplerate_hz: float) -> int:
-    """Return `seconds` in samples. Raises `ValueError` unless that is a whole number."""
+    """Return `seconds` in samples. Raises `SettingError` unless that is a whole number."""
     samples = seconds * samplerate_hz
     if abs(samples - round(samples)) > 1e-6:
-        raise ValueError(
-            f"{name} of {seconds * 1e3:g} ms is {samples:g} samples at {samplerate_hz:g} Hz; make it whole"
+        raise SettingError(
+            (name,),
+            f"{name} of {seconds * 1e3:g} ms is {samples:g} samples at {samplerate_hz:g} Hz; make it whole, as "
+            f"{round(samples) / samplerate_hz * 1e3:g} ms would be",
         )
     return round(samples)
 
@@ -61,16 +64,21 @@ def whole_samples(name: str, seconds: float, samplerate_hz: float) -> int:
 def burst_timing(samplerate_hz: float, *, settle_s: float, window_s: float, gap_s: float, averages: int) -> BurstTiming:
     """Return the timing in samples.
 
-    Raises `ValueError` for parts that are no whole samples or too short to fade in, and for a burst that is too long.
+    Raises `SettingError` for parts that are no whole samples or too short to fade in, and for a burst that is too long.
     """
-    duration_s = settle_s + averages * window_s + gap_s
+    parts_s = {"settle": settle_s, "window": averages * window_s, "gap": gap_s}
+    duration_s = sum(parts_s.values())
     if duration_s > LONGEST_BURST_S:
-        raise ValueError(
-            f"settle, {averages} x window and gap make a burst of {duration_s:g} s; it may last {LONGEST_BURST_S:g} s"
+        raise SettingError(
+            (max(parts_s, key=lambda part: parts_s[part]),),
+            f"settle, {averages} x window and gap make a burst of {duration_s:g} s; it may last {LONGEST_BURST_S:g} s",
         )
-    for name, seconds in (("settle", settle_s), ("gap", gap_s)):
-        if seconds < FADE_S:
-            raise ValueError(f"{name} of {seconds * 1e3:g} ms is too short: the fade takes {FADE_S * 1e3:g} ms of it")
+    for name in ("settle", "gap"):
+        if parts_s[name] < FADE_S:
+            raise SettingError(
+                (name,),
+                f"{name} of {parts_s[name] * 1e3:g} ms is too short: the fade takes {FADE_S * 1e3:g} ms of it",
+            )
     return BurstTiming(
         samplerate_hz,
         whole_samples("settle", settle_s, samplerate_hz),
@@ -81,20 +89,29 @@ def burst_timing(samplerate_hz: float, *, settle_s: float, window_s: float, gap_
 
 
 def check_tones(tones_hz: tuple[float, ...], timing: BurstTiming) -> None:
-    """Raise `ValueError` unless tones are distinct, below Nyquist, and whole periods of the window."""
+    """Raise `SettingError` unless tones are distinct, below Nyquist, and whole periods of the window."""
+    for place, tone_hz in enumerate(tones_hz):
+        complaint = _complaint(tone_hz, timing)
+        if complaint is None and tone_hz in tones_hz[:place]:
+            complaint = "is listed twice; name every tone once"
+        if complaint is not None:
+            raise SettingError(("tones", place), f"tone {tone_hz:g} Hz {complaint}")
+
+
+def _complaint(tone_hz: float, timing: BurstTiming) -> str | None:
+    """Say what is wrong with a tone, if anything is."""
+    highest_hz = timing.samplerate_hz / 2
+    if not 0.0 < tone_hz < highest_hz:
+        return f"is not between 0 and {highest_hz:g} Hz (Nyquist); lower the tone or raise the interface's samplerate"
     resolution_hz = timing.samplerate_hz / timing.window
-    for tone_hz in tones_hz:
-        if not 0.0 < tone_hz < timing.samplerate_hz / 2:
-            raise ValueError(f"tone {tone_hz:g} Hz is not between 0 and {timing.samplerate_hz / 2:g} Hz (Nyquist)")
-        periods = tone_hz / resolution_hz
-        if abs(periods - round(periods)) > 1e-6:
-            below_hz = np.floor(periods) * resolution_hz
-            raise ValueError(
-                f"tone {tone_hz:g} Hz has {periods:g} periods in the window of {1e3 / resolution_hz:g} ms; whole "
-                f"periods have {below_hz:g} Hz and {below_hz + resolution_hz:g} Hz"
-            )
-        if tones_hz.count(tone_hz) > 1:
-            raise ValueError(f"tone {tone_hz:g} Hz is listed twice")
+    periods = tone_hz / resolution_hz
+    if abs(periods - round(periods)) <= 1e-6:
+        return None
+    whole = [n * resolution_hz for n in (np.floor(periods), np.ceil(periods)) if 0 < n * resolution_hz < highest_hz]
+    return (
+        f"has {periods:g} periods in the window of {1e3 / resolution_hz:g} ms; whole periods have "
+        f"{' and '.join(f'{each_hz:g} Hz' for each_hz in whole) or 'only longer windows'}"
+    )
 
 
 @dataclass(frozen=True)
@@ -119,7 +136,7 @@ class Multitone:
 
 
 def multitone(tones_hz: tuple[float, ...], timing: BurstTiming, phases: Phases) -> Multitone:
-    """Return the burst design. Raises `ValueError` as `check_tones` does.
+    """Return the burst design. Raises `SettingError` as `check_tones` does.
 
     Schroeder's phases -π k (k - 1) / K keep the peak of K equal tones low (M. R. Schroeder, IEEE Trans. Inf. Theory
     16, 85, 1970).

@@ -18,9 +18,11 @@ from pydantic import Field, model_validator
 from labctl.contract.audio import Burst, Recording, Samples, SpeakerOutput
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, InstrumentDriver, Settings
-from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.errors import InstrumentError, SettingError, blaming
+from labctl.contract.layer import RowStatus
 from labctl.contract.units import Celsius, DecibelFullScale, Hertz, Metres
-from labctl_simulators.physics.cavity import Box, Loudspeaker, impulse_responses, place
+from labctl_simulators.faults import FaultPlan, FaultSchedule, Strike
+from labctl_simulators.physics.cavity import Box, Loudspeaker, check_size, impulse_responses, place
 from labctl_simulators.physics.convolution import ResponseMatrix
 
 Real = NDArray[np.float64]
@@ -33,7 +35,7 @@ FULL_SCALE_PA = 24.7
 """Peak pressure at digital full scale: 12.5 mV/Pa, 30 dB gain, and a line input that clips at +19 dBu (9.77 V)."""
 
 HIGHEST_MODE_HZ = 4000.0
-"""The modal sum ends here (or at half the sample rate); raising it to 6 kHz moves responses below 1.5 kHz by 2 %."""
+"""The modal sum ends here (or at half the sample rate); raising it to 6 kHz moves responses below 1.5 kHz by 0.8 %."""
 
 DRIFT_PERIODS_S = (30.0, 600.0)
 N_DRIFT_TERMS = 4
@@ -89,11 +91,18 @@ class SimulatedInterfaceSettings(Settings):
     drift: float = Field(default=0.005, ge=0, le=0.2)
     compression: CompressionSettings | None = None
     seed: int = Field(ge=0)
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")
+
+    @model_validator(mode="after")
+    def _faults_of_a_sound_card(self) -> "SimulatedInterfaceSettings":
+        if self.faults is not None:
+            self.faults.require_kinds(("clipped", "xrun", "error", "delay"), "a sound card")
+        return self
 
     @model_validator(mode="after")
     def _microphones_differ(self) -> "SimulatedInterfaceSettings":
         if len(set(self.microphones)) < len(self.microphones):
-            raise ValueError("microphones: every name must be different")
+            raise SettingError(("microphones",), "two microphones have one name; give every one a name of its own")
         return self
 
 
@@ -101,19 +110,24 @@ class SimulatedInterface:
     """An `AudioInterface` over a simulated cavity. `speakers_m` and `microphones_m` are positions from a corner."""
 
     def __init__(self, settings: SimulatedInterfaceSettings, name: str, clock: Clock) -> None:
+        """Raise `SettingError` for a box that has no room for the transducers, or is too large to be computed."""
         self._settings = settings
+        self._highest_mode_hz = min(HIGHEST_MODE_HZ, settings.samplerate_hz / 2)
         self._name = name
         self._clock = clock
         self._outputs = tuple(
             SpeakerOutput(speaker, _fraction(each.max_level_dbfs)) for speaker, each in settings.speakers.items()
         )
         n_speakers = len(self._outputs)
-        points_m = place(settings.box.box, n_speakers + len(settings.microphones), _rng(settings.seed, _POSITIONS))
+        with blaming("box"):
+            check_size(settings.box.box, self._highest_mode_hz)
+            points_m = place(settings.box.box, n_speakers + len(settings.microphones), _rng(settings.seed, _POSITIONS))
         self.speakers_m, self.microphones_m = points_m[:n_speakers], points_m[n_speakers:]
         self._drift = _Drift(settings.drift, len(settings.microphones), _rng(settings.seed, _DRIFT))
         self._cavity: ResponseMatrix | None = None
         self._epoch_s = 0.0
         self._plays: Counter[int] = Counter()
+        self._faults = None if settings.faults is None else FaultSchedule(settings.faults)
 
     @property
     def name(self) -> str:
@@ -142,9 +156,9 @@ class SimulatedInterface:
 
     @property
     def state_id(self) -> str:
-        """Name the medium and everything else that the settings determine."""
+        """Name the medium and everything else that the settings determine, but for planned faults."""
         # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
-        text = self._settings.model_dump_json(exclude_defaults=True)
+        text = self._settings.model_dump_json(exclude={"faults"}, exclude_defaults=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def open(self) -> None:
@@ -157,28 +171,33 @@ class SimulatedInterface:
             self.speakers_m,
             self.microphones_m,
             samplerate_hz=self.samplerate_hz,
-            highest_mode_hz=min(HIGHEST_MODE_HZ, self.samplerate_hz / 2),
+            highest_mode_hz=self._highest_mode_hz,
         )
         self._cavity = ResponseMatrix(responses_pa / FULL_SCALE_PA)
         # POSIX time at laboratory time zero: recordings are stamped with the time that the laboratory counts.
         self._epoch_s = time.time() - self._clock.now_s()
         self._plays.clear()
+        if self._faults is not None:
+            self._faults.restart()
 
     def exchange(self, bursts: Iterable[Burst]) -> Iterator[Recording]:
         """Play bursts back to back, starting from silence, and yield one recording for each.
 
-        Raises `InstrumentError` when closed, or for a burst that does not fit the speakers or their levels.
+        Raises `InstrumentError` when closed, for a burst that does not fit the speakers or their levels, and where an
+        error is planned.
         """
         if self._cavity is None:
             raise InstrumentError(self._name, "the interface is not open", command="exchange")
         cavity, ringing = self._cavity, self._cavity.silence()
         for burst in bursts:
             self._check(burst)
+            strike = self._strike(burst.id)
             ringing, heard = cavity.stream(ringing, self._radiated(burst.samples))
             duration_s = len(burst.samples) / self.samplerate_hz
-            samples = self._digitised(heard, burst.id, duration_s)
-            self._clock.sleep_s(duration_s)
-            yield Recording(burst.id, samples, self._epoch_s + self._clock.now_s(), xrun=False)
+            samples = _marked(self._digitised(heard, burst.id, duration_s), strike.status)
+            self._clock.sleep_s(strike.delay_s + duration_s)
+            xrun = strike.status == RowStatus.XRUN
+            yield Recording(burst.id, samples, self._epoch_s + self._clock.now_s(), xrun=xrun)
 
     def make_safe(self) -> None:
         """Do nothing: between exchanges nothing is played."""
@@ -199,6 +218,13 @@ class SimulatedInterface:
                 cause = f"speaker {speaker.name} was asked to play {peak:g}, its maximum is {speaker.max_level:g}"
                 raise InstrumentError(self._name, cause, command=command)
 
+    def _strike(self, row_id: int) -> Strike:
+        strike = Strike() if self._faults is None else self._faults.next(row_id)
+        if strike.error:
+            cause = "the interface dropped out, as was planned"
+            raise InstrumentError(self._name, cause, command=f"burst {row_id}")
+        return strike
+
     def _radiated(self, samples: Samples) -> NDArray[np.floating]:
         if self._settings.compression is None:
             return samples
@@ -213,6 +239,17 @@ class SimulatedInterface:
         samples *= np.float32(_fraction(self._settings.noise_dbfs))
         samples += heard.T * self._drift.gains(row_id * duration_s)[:, None]
         return np.clip(samples, -1.0, 1.0, out=samples).T
+
+
+def _marked(samples: Samples, status: RowStatus) -> Samples:
+    """Return a recording (n, n_microphones) as a fault leaves it: the first microphone knocked, or samples lost."""
+    n_samples = len(samples)
+    if status == RowStatus.CLIPPED:
+        knock = 4.0 * np.sin(np.pi * np.arange(n_samples, dtype=np.float32) / n_samples)
+        samples[:, 0] = np.clip(samples[:, 0] + knock, -1.0, 1.0)
+    if status == RowStatus.XRUN:
+        samples[n_samples // 2 :] = 0.0
+    return samples
 
 
 class _Drift:
@@ -239,10 +276,7 @@ def _rng(seed: int, *stream: int) -> np.random.Generator:
 
 
 def _build(settings: SimulatedInterfaceSettings, context: BuildContext) -> SimulatedInterface:
-    try:
-        return SimulatedInterface(settings, context.name, context.clock)
-    except ValueError as error:
-        raise InputError(f"instrument '{context.name}': {error}") from error
+    return SimulatedInterface(settings, context.name, context.clock)
 
 
 DRIVER = InstrumentDriver(SimulatedInterfaceSettings, _build)

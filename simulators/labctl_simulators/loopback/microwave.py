@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
-from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
 from labctl.contract.layer import (
     Channel,
     Drives,
@@ -26,12 +26,12 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
-from labctl_simulators.faults import FaultyLayer
+from labctl_simulators.faults import with_faults
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from labctl_simulators.loopback.microwave_settings import SimulatedMicrowaveSettings
 from labctl_simulators.physics.analyser import READINGS
 from labctl_simulators.physics.enclosure import Real
-from labctl_simulators.physics.metasurface import MetasurfaceCavity, check_validity
+from labctl_simulators.physics.metasurface import MetasurfaceCavity, check_frequency
 
 CHUNK_ROWS = 64
 CHUNK_S = 0.05
@@ -41,9 +41,8 @@ class SimulatedMicrowaveLayer:
     """A `PhysicalLayer` over a simulated metasurface cavity; `Differentiable`."""
 
     def __init__(self, settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str, clock: Clock) -> None:
-        """Raise `ValueError` for frequencies at which the model does not hold and for antennas that are not there."""
-        check_validity(cavity.layout, settings.sweep_hz)
-        _check_parameters(settings, cavity)
+        """Raise `SettingError` for frequencies at which the model does not hold and for antennas that are not there."""
+        _check_point(settings, cavity)
         self._settings = settings
         self._bench = cavity
         self._clock = clock
@@ -119,20 +118,12 @@ class SimulatedMicrowaveLayer:
         return self._cavity
 
     def _states(self, drives: Drives, ids: RowIds) -> Real:
-        """Return the states (n, n_elements) that the elements take for `drives`."""
+        """Return the states (n, n_elements) that the elements take for `drives`, in double precision."""
         check_drives(self._info, drives, ids)
         levels = self._bench.elements.levels
         if levels == "continuous":
             return drives.astype(np.float64)
-        states = np.rint(drives.astype(np.float64) * (levels - 1)) / (levels - 1)
-        if levels == 2 and (wrong := np.argwhere(drives != states)).size:
-            row, column = (int(index) for index in wrong[0])
-            raise DriveError(
-                f"layer '{self._info.name}', row id {ids[row]}, input {self._info.inputs[column].name}: "
-                f"{drives[row, column]:g} is neither 0 nor 1, the states of an on/off element; "
-                "choose an encoder that sends cells"
-            )
-        return states
+        return np.rint(drives.astype(np.float64) * (levels - 1)) / (levels - 1)
 
     def _chunks(self, cavity: MetasurfaceCavity, states: Real, ids: RowIds, stop: Stop) -> Iterator[Responses]:
         waiting: list[_Row] = []
@@ -171,18 +162,23 @@ def _chunk(rows: list[_Row]) -> Responses:
     )
 
 
-def _check_parameters(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) -> None:
-    for parameter in settings.parameters:
+def _check_point(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) -> None:
+    for key, frequency_hz in settings.named_hz.items():
+        with blaming("frequencies", key):
+            check_frequency(cavity.layout, frequency_hz)
+    for place, parameter in enumerate(settings.parameters):
         if max(int(port) for port in parameter[1:]) > cavity.n_antennas:
-            raise ValueError(f"{parameter} needs more than the {cavity.n_antennas} antennas of '{cavity.name}'")
+            what = f"{parameter} needs more than the {cavity.n_antennas} antennas of '{cavity.name}'"
+            raise SettingError(("parameters", place), what)
 
 
 def _layer_info(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str) -> LayerInfo:
     reading = READINGS[settings.readout]
+    levels = None if cavity.elements.levels == "continuous" else cavity.elements.levels
     parts = (".re", ".im") if settings.readout == "complex" else ("",)
     return LayerInfo(
         name=name,
-        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0) for index in range(cavity.elements.count)),
+        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0, levels) for index in range(cavity.elements.count)),
         outputs=tuple(
             Channel(f"{parameter}@{frequency_hz / 1e9:.9g}GHz{part}", reading.unit, reading.low, math.inf)
             for parameter in settings.parameters
@@ -198,12 +194,9 @@ def _layer_info(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, n
 def _build(
     settings: SimulatedMicrowaveSettings, instruments: Mapping[str, Instrument], context: BuildContext
 ) -> PhysicalLayer:
-    cavity = pick_instrument(instruments, settings.cavity, SimulatedCavity, context.name)
-    try:
-        layer = SimulatedMicrowaveLayer(settings, cavity, context.name, context.clock)
-    except ValueError as error:
-        raise InputError(f"layer '{context.name}': {error}") from error
-    return layer if settings.faults is None else FaultyLayer(layer, settings.faults, context.clock)
+    cavity = pick_instrument(instruments, settings.cavity, SimulatedCavity, context.name, at=("cavity",))
+    layer = SimulatedMicrowaveLayer(settings, cavity, context.name, context.clock)
+    return with_faults(layer, settings.faults, context.clock)
 
 
 DRIVER = LayerDriver(SimulatedMicrowaveSettings, _build)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labctl.contract.driver import BuildContext, InstrumentDriver
-from labctl.contract.errors import InputError
+from labctl.contract.errors import blaming
 from labctl_simulators.loopback.microwave_settings import ElementSettings, SimulatedCavitySettings
 from labctl_simulators.loopback.row_noise import RowNoise
 from labctl_simulators.physics.drift import SlowDrift
@@ -23,6 +23,7 @@ from labctl_simulators.physics.metasurface import (
     MetasurfaceCavity,
     Pitch,
     arrange,
+    check_spacing,
     in_rows,
     solve_cavity,
 )
@@ -35,7 +36,7 @@ class SimulatedCavity:
     """A box with its elements and antennas. `layout` says where everything is."""
 
     def __init__(self, settings: SimulatedCavitySettings, name: str) -> None:
-        """Raise `ValueError` for what does not fit into the box."""
+        """Raise `SettingError` for what does not fit into the box."""
         self.layout = _layout(settings)
         self._settings = settings
         self._name = name
@@ -104,17 +105,23 @@ class SimulatedCavity:
 
 
 def _layout(settings: SimulatedCavitySettings) -> Layout:
-    """Place everything. Raises `ValueError` for what does not fit."""
+    """Place everything. Raises `SettingError` for what does not fit."""
     box, elements, antennas = settings.box, settings.elements, settings.antennas
     size_m = (max(box.length_m, box.width_m), min(box.length_m, box.width_m))
-    return arrange(
-        size_m,
-        Plates(box.height_m, box.quality),
-        in_rows(elements.count, size_m, Pitch(elements.pitch_m, elements.distance_m, elements.radius_m)),
-        antenna_radius_m=np.full(antennas.count, antennas.radius_m),
-        post_radius_m=np.full(box.posts, box.post_radius_m),
-        rng=np.random.default_rng(_stream(settings.seed, _MEDIUM)),
-    )
+    for at, radius_m in {("antennas", "radius"): antennas.radius_m, ("box", "post_radius"): box.post_radius_m}.items():
+        with blaming(*at):
+            check_spacing(radius_m)
+    with blaming("elements"):
+        rows = in_rows(elements.count, size_m, Pitch(elements.pitch_m, elements.distance_m, elements.radius_m))
+    with blaming("box"):
+        return arrange(
+            size_m,
+            Plates(box.height_m, box.quality),
+            rows,
+            antenna_radius_m=np.full(antennas.count, antennas.radius_m),
+            post_radius_m=np.full(box.posts, box.post_radius_m),
+            rng=np.random.default_rng(_stream(settings.seed, _MEDIUM)),
+        )
 
 
 def _stream(seed: int, stream: int) -> np.random.SeedSequence:
@@ -122,10 +129,7 @@ def _stream(seed: int, stream: int) -> np.random.SeedSequence:
 
 
 def _build(settings: SimulatedCavitySettings, context: BuildContext) -> SimulatedCavity:
-    try:
-        return SimulatedCavity(settings, context.name)
-    except ValueError as error:
-        raise InputError(f"instrument '{context.name}': {error}") from error
+    return SimulatedCavity(settings, context.name)
 
 
 DRIVER = InstrumentDriver(SimulatedCavitySettings, _build)

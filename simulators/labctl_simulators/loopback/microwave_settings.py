@@ -6,10 +6,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from labctl.contract.driver import Settings
+from labctl.contract.errors import SettingError
 from labctl.contract.units import Decibel, Hertz, Metres, Seconds
 from labctl_simulators.faults import FaultPlan
 from labctl_simulators.physics.analyser import AnalyserNoise, Readout
 from labctl_simulators.physics.enclosure import Real
+from labctl_simulators.physics.metasurface import MOST_FIXED_WIRES
 
 
 class BoxSettings(Settings):
@@ -22,7 +24,7 @@ class BoxSettings(Settings):
     width_m: Annotated[Metres, Field(gt=0)] = Field(alias="width")
     height_m: Annotated[Metres, Field(gt=0)] = Field(alias="height")
     quality: float = Field(gt=1, description="quality factor of the box before antennas and elements are put in")
-    posts: int = Field(default=30, ge=0)
+    posts: int = Field(default=30, ge=0, le=MOST_FIXED_WIRES)
     post_radius_m: Annotated[Metres, Field(gt=0)] = Field(alias="post_radius", default=0.003)
 
 
@@ -30,16 +32,16 @@ class ElementSettings(Settings):
     """Programmable elements in rows along the long walls.
 
     A drive of 0 puts an element's resonance at the first of `resonances`, 1 at the second. Two `levels` are on/off
-    elements, which take no other drive; k levels are set by a converter, which takes the nearest of 0, 1/(k-1), ..., 1
-    to the drive sent. The defaults are what a single resonance needs to reflect as the 1-bit element of
-    J. ur R. Kazim et al. (UCET 2020, doi 10.1109/UCET51115.2020.9205382) does: about 3.3 GHz, the phases of the two
-    states 180° ± 20° apart over 200 MHz, and 0.9 of the amplitude at least. With x = 2 Q_ext Δf / f the phases are
-    4 atan(x₀) = 200° apart in the middle and 160° at its ends, which gives Q_ext = 15.1 and a shift of ±130 MHz; (g -
-    1)/(g + 1) = 0.9 gives the coupling g = 19, hence the quality 287 of the element's own losses.
+    elements; k levels, 0, 1/(k-1), ..., 1, are set by a converter. No other drive is taken. The defaults are what a
+    single resonance needs to reflect as the 1-bit element of J. ur R. Kazim et al. (UCET 2020, doi
+    10.1109/UCET51115.2020.9205382) does: about 3.3 GHz, the phases of the two states 180° ± 20° apart over 200 MHz, and
+    0.9 of the amplitude at least. With x = 2 Q_ext Δf / f the phases are 4 atan(x₀) = 200° apart in the middle and 160°
+    at its ends, which gives Q_ext = 15.1 and a shift of ±130 MHz; (g - 1)/(g + 1) = 0.9 gives the coupling g = 19,
+    hence the quality 287 of the element's own losses.
     """
 
     count: int = Field(ge=1)
-    levels: Annotated[int, Field(ge=2)] | Literal["continuous"] = 2
+    levels: Annotated[int, Field(ge=2, le=65536)] | Literal["continuous"] = 2
     resonances_hz: tuple[Annotated[Hertz, Field(gt=0)], Annotated[Hertz, Field(gt=0)]] = Field(
         alias="resonances", default=(3.17e9, 3.43e9)
     )
@@ -52,7 +54,7 @@ class ElementSettings(Settings):
     @model_validator(mode="after")
     def _states_differ(self) -> "ElementSettings":
         if self.resonances_hz[0] == self.resonances_hz[1]:
-            raise ValueError("resonances: the two must differ, or the elements do nothing")
+            raise SettingError(("resonances",), "the two resonances must differ, or the elements do nothing")
         return self
 
 
@@ -68,13 +70,7 @@ class SweepSettings(Settings):
 
     start_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="start")
     stop_hz: Annotated[Hertz, Field(gt=0)] = Field(alias="stop")
-    points: int = Field(ge=2)
-
-    @model_validator(mode="after")
-    def _rises(self) -> "SweepSettings":
-        if self.stop_hz <= self.start_hz:
-            raise ValueError("stop must lie above start")
-        return self
+    points: int = Field(ge=2, le=20_001)
 
 
 class AnalyserSettings(Settings):
@@ -124,16 +120,36 @@ class SimulatedMicrowaveSettings(Settings):
     frequencies_hz: tuple[Annotated[Hertz, Field(gt=0)], ...] | SweepSettings = Field(alias="frequencies")
     readout: Readout = "amplitude"
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
-    faults: FaultPlan | None = None
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")
 
     @model_validator(mode="after")
-    def _nothing_read_twice(self) -> "SimulatedMicrowaveSettings":
-        frequencies = self.sweep_hz
-        if not frequencies.size or len(set(frequencies.tolist())) < frequencies.size:
-            raise ValueError("frequencies: name at least one, each once")
-        if len(set(self.parameters)) < len(self.parameters):
-            raise ValueError("parameters: every S-parameter may be named once")
+    def _parameters_differ(self) -> "SimulatedMicrowaveSettings":
+        for place, parameter in enumerate(self.parameters):
+            if parameter in self.parameters[:place]:
+                raise SettingError(("parameters", place), f"{parameter} is listed twice; name every S-parameter once")
         return self
+
+    @model_validator(mode="after")
+    def _frequencies_differ(self) -> "SimulatedMicrowaveSettings":
+        named = list(self.named_hz.items())
+        if not named:
+            raise SettingError(("frequencies",), "there are no frequencies; name at least one")
+        for place, (key, frequency_hz) in enumerate(named):
+            if frequency_hz in [earlier_hz for _, earlier_hz in named[:place]]:
+                raise SettingError(("frequencies", key), f"{frequency_hz:g} Hz is listed twice; name it once")
+        if (
+            isinstance(self.frequencies_hz, SweepSettings)
+            and self.frequencies_hz.stop_hz < self.frequencies_hz.start_hz
+        ):
+            raise SettingError(("frequencies", "stop"), "stop must lie above start")
+        return self
+
+    @property
+    def named_hz(self) -> dict[str | int, float]:
+        """The frequencies that are written down, by their key or index."""
+        if isinstance(self.frequencies_hz, SweepSettings):
+            return {"start": self.frequencies_hz.start_hz, "stop": self.frequencies_hz.stop_hz}
+        return dict(enumerate(self.frequencies_hz))
 
     @property
     def sweep_hz(self) -> Real:

@@ -19,8 +19,19 @@ from numpy.typing import NDArray
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver
-from labctl.contract.errors import DriveError, InputError, InstrumentError
-from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.errors import DriveError, InstrumentError, blaming
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    PhysicalLayer,
+    Responses,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
+from labctl_simulators.faults import with_faults
 from labctl_simulators.loopback.matrix_file import check_declared, load_matrix
 from labctl_simulators.loopback.optics_settings import GaussianMedium, MeasuredMedium, OpticsSettings, UnitaryMedium
 from labctl_simulators.loopback.row_noise import RowNoise
@@ -97,7 +108,7 @@ class OpticalLayer:
         return self._chunks(drives, ids, stop)
 
     def signals(self, drives: Drives) -> NDArray[np.float64]:
-        """Return responses (n, n_outputs) at time zero without noise, drift and the rounding of drives and light."""
+        """Return responses (n, n_outputs) at time zero without noise, drift and the rounding of light."""
         check_drives(self._info, drives, np.arange(len(drives)))
         dark, full = self._camera.dark_level, self._camera.full_scale
         return np.minimum(self._path.signals(drives.astype(np.float64)) + dark, full)
@@ -211,10 +222,10 @@ def _drawn(medium: GaussianMedium | UnitaryMedium, rng: np.random.Generator) -> 
 def _layer_info(settings: OpticsSettings, shape: tuple[int, int], name: str) -> LayerInfo:
     n_outputs, n_inputs = shape
     camera = settings.camera.exposed()
-    unit = f"{settings.modulator.modulation.unit}, in {settings.modulator.levels} levels"
+    modulator = settings.modulator
     return LayerInfo(
         name=name,
-        inputs=tuple(Channel(f"x{k}", unit, 0.0, 1.0) for k in range(n_inputs)),
+        inputs=tuple(Channel(f"x{k}", modulator.modulation.unit, 0.0, 1.0, modulator.levels) for k in range(n_inputs)),
         outputs=tuple(Channel(f"y{k}", "counts", 0.0, float(camera.full_scale)) for k in range(n_outputs)),
         nominal_pass_s=settings.pass_s,
         resources=frozenset({name}),
@@ -223,13 +234,11 @@ def _layer_info(settings: OpticsSettings, shape: tuple[int, int], name: str) -> 
     )
 
 
-def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> OpticalLayer:
+def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> PhysicalLayer:
     """Draw or load the medium and expose the camera; the bench needs no instrument of the rig."""
     del instruments
-    try:
+    with blaming("medium"):
         matrix, later = _matrices(settings.medium, context.folder)
-    except InputError as error:
-        raise InputError(f"layer '{context.name}', {error}") from error
     slm, modulation = settings.modulator, settings.modulator.modulation
     modulator = Modulator(slm.levels, modulation.stroke_rad)
     pixels = panel(
@@ -242,9 +251,9 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
     )
     bright = brightness(modulator, pixels, matrix, modulation.typical_drive)
     counts = settings.camera.exposed().mean_counts / bright
-    described = settings.model_dump_json(exclude={"medium": {"path"}}, exclude_defaults=True)
+    described = settings.model_dump_json(exclude={"medium": {"path"}, "faults": True}, exclude_defaults=True)
     digest = hashlib.sha256(described.encode() + matrix.tobytes())
-    return OpticalLayer(
+    layer = OpticalLayer(
         settings,
         LightPath(modulator, pixels, matrix, counts),
         None if later is None else LightPath(modulator, pixels, later, counts),
@@ -252,6 +261,7 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
         digest.hexdigest()[:12],
         context.clock,
     )
+    return with_faults(layer, settings.faults, context.clock)
 
 
 DRIVER = LayerDriver(OpticsSettings, _build)

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from labctl.contract.driver import Settings
+from labctl.contract.errors import SettingError
 from labctl.contract.units import Seconds
+from labctl_simulators.faults import FaultPlan
 from labctl_simulators.physics.camera import Camera, electrons_per_count, full_scale, saturated_share
 from labctl_simulators.physics.scattering import Property
 
@@ -46,7 +48,7 @@ class PhaseModulation(Settings):
 
 
 class ModulatorSettings(Settings):
-    """The panel. It shows the nearest of `levels` drives; the drive that is recorded is the one that was sent.
+    """The panel. It shows `levels` equidistant drives, 0 and 1 included, and takes no other.
 
     Every input drives `pixels_per_input` pixels. Of each pixel's area the share `fill` modulates, the rest reflects
     unmodulated. Of all pixels the share `dead` is stuck at drive 0.
@@ -124,16 +126,17 @@ class CameraSettings(Settings):
     @model_validator(mode="after")
     def _is_possible(self) -> "CameraSettings":
         if self.full_well is None and (self.read_noise or self.gain != 1.0):
-            raise ValueError("read_noise and gain are about electrons: state the full_well too")
+            at = "read_noise" if self.read_noise else "gain"
+            raise SettingError((at,), f"{at} is about electrons: state the full_well too")
         if 2 * self.dark_level > full_scale(self.bits):
-            raise ValueError(
-                f"dark_level: {self.dark_level} of {full_scale(self.bits)} leaves too little for the light"
-            )
+            what = f"a dark_level of {self.dark_level} of {full_scale(self.bits)} leaves too little for the light"
+            raise SettingError(("dark_level",), f"{what}; at most half the range may be dark")
         share = saturated_share(self.exposure)
         if share > self.max_saturated:
-            raise ValueError(
-                f"exposure: a mean at {self.exposure:g} of full scale saturates {share:.1%} of a speckle pattern, more "
-                f"than max_saturated ({self.max_saturated:.1%}); expose less or allow more"
+            raise SettingError(
+                ("exposure",),
+                f"a mean at {self.exposure:g} of full scale saturates {share:.1%} of a speckle pattern, more than "
+                f"max_saturated ({self.max_saturated:.1%}); expose less or allow more",
             )
         return self
 
@@ -163,3 +166,4 @@ class OpticsSettings(Settings):
     drift: float = Field(default=0.0, ge=0, le=0.2)
     seed: int = Field(ge=0)
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")

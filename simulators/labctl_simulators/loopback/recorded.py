@@ -20,9 +20,21 @@ from pydantic import Field
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings
-from labctl.contract.errors import DriveError, InputError, InstrumentError
-from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.errors import DriveError, InstrumentError, SettingError
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    Misfit,
+    PhysicalLayer,
+    Responses,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
 from labctl.contract.units import Decibel, Seconds
+from labctl_simulators.faults import FaultPlan, with_faults
 from labctl_simulators.physics.surrogate import Surrogate, Thresholds, fit_surrogate
 
 Real = NDArray[np.float64]
@@ -55,6 +67,7 @@ class RecordedSettings(Settings):
     noise: bool = True
     seed: int = Field(ge=0)
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
+    faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")
 
 
 class RecordedLayer:
@@ -68,7 +81,7 @@ class RecordedLayer:
         self.surrogate = surrogate
         self._settings = settings
         self._clock = clock
-        described = settings.model_dump_json(exclude={"path"}, exclude_defaults=True)
+        described = settings.model_dump_json(exclude={"path", "faults"}, exclude_defaults=True)
         self._state_id = hashlib.sha256((described + digest).encode()).hexdigest()[:12]
         self._info = _layer_info(surrogate, name, settings.pass_s)
         self._open = False
@@ -99,10 +112,23 @@ class RecordedLayer:
         input, or the range of the vector's norm. Raises `InstrumentError` when closed.
         """
         check_drives(self._info, drives, ids)
-        self._check_norms(drives, ids)
+        misfit = self.misfit(drives)
+        if misfit is not None:
+            raise DriveError(f"layer '{self._info.name}', row id {ids[misfit.row]}: {misfit.what}")
         if not self._open:
             raise InstrumentError(self._info.name, "the layer is not open", command="measure")
         return self._chunks(drives, ids, stop)
+
+    def misfit(self, drives: Drives) -> Misfit | None:
+        """Return the first of `drives` whose norm was not recorded."""
+        low, high = self.surrogate.norm_range
+        norms = np.linalg.norm(drives.astype(np.float64), axis=1)
+        # The recorded norms were computed with another memory layout, hence with another rounding of the last place.
+        outside = np.flatnonzero((norms < low * (1.0 - 1e-12)) | (norms > high * (1.0 + 1e-12)))
+        if not outside.size:
+            return None
+        what = f"a drive of norm {norms[outside[0]]:.4g} lies outside what was recorded, {low:.4g} to {high:.4g}"
+        return Misfit(int(outside[0]), None, f"{what}; the surrogate would have to guess")
 
     def make_safe(self) -> None:
         """Do nothing: no hardware is behind the recordings."""
@@ -110,18 +136,6 @@ class RecordedLayer:
     def close(self) -> None:
         """Close."""
         self._open = False
-
-    def _check_norms(self, drives: Drives, ids: RowIds) -> None:
-        low, high = self.surrogate.norm_range
-        norms = np.linalg.norm(drives.astype(np.float64), axis=1)
-        # The recorded norms were computed with another memory layout, hence with another rounding of the last place.
-        outside = np.flatnonzero((norms < low * (1.0 - 1e-12)) | (norms > high * (1.0 + 1e-12)))
-        if outside.size:
-            row = int(outside[0])
-            raise DriveError(
-                f"layer '{self._info.name}', row id {ids[row]}: a drive of norm {norms[row]:.4g} lies outside what was "
-                f"recorded, {low:.4g} to {high:.4g}; the surrogate would have to guess"
-            )
 
     def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
         waiting: list[_Row] = []
@@ -176,26 +190,32 @@ def _layer_info(surrogate: Surrogate, name: str, pass_s: float) -> LayerInfo:
 
 
 def load_pairs(path: Path, keys: RecordingKeys) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return drives (n, n_inputs) and responses (n, n_outputs). Raises `InputError` for a file that has none."""
+    """Return drives (n, n_inputs) and responses (n, n_outputs). Raises `SettingError` at `path` or `keys`."""
     try:
         with path.open("rb") as file, np.load(file) as archive:
-            missing = [key for key in (keys.drives, keys.responses) if key not in archive]
-            if missing:
-                present = ", ".join(archive) or "nothing"
-                raise InputError(f"{path}: there is no array '{missing[0]}'; the file holds {present}")
-            drives, responses = np.asarray(archive[keys.drives]), np.asarray(archive[keys.responses])
+            present = ", ".join(archive) or "nothing"
+            arrays = {role: np.asarray(archive[key]) for role, key in keys if key in archive}
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; name the .npz file of recorded pairs as `path`") from error
+        raise SettingError(
+            ("path",), f"{path}: no such file; name the .npz file of recorded pairs as `path`"
+        ) from error
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a readable .npz file ({error}); copy it again") from error
-    for key, array in ((keys.drives, drives), (keys.responses, responses)):
-        if array.ndim != 2 or array.dtype.kind not in "fiu":
-            raise InputError(f"{path}: '{key}' must be a table of numbers, not {array.dtype} of shape {array.shape}")
+        raise SettingError(("path",), f"{path}: not a readable .npz file ({error}); copy it again") from error
+    for role, key in keys:
+        array = arrays.get(role)
+        if array is None:
+            raise SettingError(("keys", role), f"{path}: there is no array '{key}'; the file holds {present}")
+        if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
+            what = f"{path}: '{key}' must be a table of numbers, not {array.dtype} of shape {array.shape}"
+            raise SettingError(("keys", role), what)
         if not np.isfinite(array).all():
             row, column = np.argwhere(~np.isfinite(array))[0].tolist()
-            raise InputError(f"{path}: '{key}' is not a finite number at row {row}, column {column}")
+            what = f"{path}: '{key}' is not a finite number at row {row}, column {column}; leave that pair out"
+            raise SettingError(("path",), what)
+    drives, responses = arrays["drives"], arrays["responses"]
     if len(drives) != len(responses):
-        raise InputError(f"{path}: {len(drives)} drives but {len(responses)} responses; they must be pairs")
+        what = f"{path}: {len(drives)} drives but {len(responses)} responses; they must be pairs"
+        raise SettingError(("path",), what)
     return drives.astype(np.float32), responses.astype(np.float32)
 
 
@@ -209,7 +229,7 @@ def _report(layer: RecordedLayer) -> None:
         _log.info("%s x%d carries no signal, held at %.3g", layer.info.name, index, fitted.held[index])
 
 
-def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> RecordedLayer:
+def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> PhysicalLayer:
     """Load and fit; a surrogate needs no instrument."""
     del instruments
     path = context.folder / settings.path
@@ -225,11 +245,11 @@ def _build(settings: RecordedSettings, instruments: Mapping[str, Instrument], co
             rng=rng,
         )
     except ValueError as error:
-        raise InputError(f"layer '{context.name}', {path}: {error}") from error
+        raise SettingError(("path",), f"{path}: {error}") from error
     digest = hashlib.sha256(drives.tobytes() + responses.tobytes()).hexdigest()
     layer = RecordedLayer(settings, surrogate, digest, context.name, context.clock)
     _report(layer)
-    return layer
+    return with_faults(layer, settings.faults, context.clock)
 
 
 DRIVER = LayerDriver(RecordedSettings, _build)

@@ -17,6 +17,10 @@ Complex = NDArray[np.complex128]
 TRUNCATION_DB = 100.0
 """An impulse response ends where its exponential envelope has fallen by this much."""
 
+MOST_MODES = 50_000
+LONGEST_RESPONSE_S = 10.0
+"""More modes or a longer response take minutes and gigabytes to sum."""
+
 WALL_DISTANCE_M = 0.1
 SPACING_M = 0.15
 
@@ -60,6 +64,15 @@ class Box:
     def damping_per_s(self) -> float:
         """Decay constant δ of the pressure amplitude, 3 ln 10 / T60."""
         return 3.0 * math.log(10.0) / self.reverberation_time_s
+
+    @property
+    def response_time_s(self) -> float:
+        """Length of an impulse response."""
+        return self.reverberation_time_s * TRUNCATION_DB / 60.0
+
+    def mode_count(self, highest_hz: float) -> float:
+        """Return about how many modes lie below `highest_hz`: 4 π V (f / c)³ / 3, their asymptotic number."""
+        return 4.0 * math.pi / 3.0 * self.volume_m3 * (highest_hz / self.sound_speed_m_per_s) ** 3
 
 
 @dataclass(frozen=True)
@@ -123,8 +136,7 @@ def impulse_responses(
     source = 4.0 * math.pi * loudspeaker.pressure_at_1m_pa * box.sound_speed_m_per_s**2 / box.volume_m3
     coupling = source * shapes_at_speakers[:, :, None] * shapes_at_microphones[:, None, :]
     poles, weights = _ringing(box, loudspeaker, mode_frequencies_hz(box, numbers), coupling)
-    decay_s = box.reverberation_time_s * TRUNCATION_DB / 60.0
-    n_taps = math.ceil(decay_s * samplerate_hz)
+    n_taps = math.ceil(box.response_time_s * samplerate_hz)
     return _sum_of_exponentials(poles, weights, n_taps, 1.0 / samplerate_hz) / samplerate_hz
 
 
@@ -166,6 +178,21 @@ def _sum_of_exponentials(poles: Complex, weights: Complex, n_steps: int, step_s:
         rotated = coarse * weight[:, None]
         responses.append((np.concatenate([rotated.real, rotated.imag]).T @ fine_parts).reshape(-1)[:n_steps])
     return np.stack(responses, axis=1).reshape(n_steps, *weights.shape[1:])
+
+
+def check_size(box: Box, highest_mode_hz: float) -> None:
+    """Raise `ValueError` for a box whose impulse responses would take too long to compute."""
+    n_modes = box.mode_count(highest_mode_hz)
+    if n_modes > MOST_MODES:
+        raise ValueError(
+            f"a box of {box.volume_m3:g} m³ has about {n_modes:.2g} modes below {highest_mode_hz:g} Hz; up to "
+            f"{MOST_MODES} are computed: make it smaller"
+        )
+    if box.response_time_s > LONGEST_RESPONSE_S:
+        raise ValueError(
+            f"the box rings for {box.response_time_s:.3g} s; up to {LONGEST_RESPONSE_S:g} s are computed: raise its "
+            "absorption or make it smaller"
+        )
 
 
 def place(box: Box, n_points: int, rng: np.random.Generator) -> Real:

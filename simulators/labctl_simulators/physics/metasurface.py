@@ -93,11 +93,6 @@ class Layout:
     elements: Wires
     posts: Wires
 
-    @property
-    def first_mode_hz(self) -> float:
-        """Frequency below which no wave propagates in the box."""
-        return 0.5 * LIGHT_SPEED_M_PER_S * math.hypot(1.0 / self.size_m[0], 1.0 / self.size_m[1])
-
 
 @dataclass(frozen=True)
 class Pitch:
@@ -143,27 +138,46 @@ def arrange(
     return Layout(size_m, plates, antennas, elements, Wires(placed.points_m[n_antennas:], post_radius_m))
 
 
-def check_validity(layout: Layout, frequencies_hz: Real) -> None:
-    """Raise `ValueError` for frequencies and wires for which the model does not hold, saying which limit is broken."""
-    lowest, highest = float(frequencies_hz.min()), float(frequencies_hz.max())
-    if lowest <= layout.first_mode_hz:
-        raise ValueError(f"{lowest / 1e9:g} GHz lies below the box's first mode, {layout.first_mode_hz / 1e9:.4g} GHz")
-    if highest >= layout.plates.cutoff_hz:
+def first_mode_hz(size_m: tuple[float, float]) -> float:
+    """Return the frequency below which no wave propagates in a box of `size_m`."""
+    return 0.5 * LIGHT_SPEED_M_PER_S * math.hypot(1.0 / size_m[0], 1.0 / size_m[1])
+
+
+def check_frequency(layout: Layout, frequency_hz: float) -> None:
+    """Raise `ValueError` for a frequency at which the model does not hold for the layout, saying which limit breaks."""
+    first_hz, plates = first_mode_hz(layout.size_m), layout.plates
+    if frequency_hz <= first_hz:
         raise ValueError(
-            f"{highest / 1e9:g} GHz: plates {layout.plates.height_m * 1e3:g} mm apart have one vertical field only "
-            f"below {layout.plates.cutoff_hz / 1e9:.4g} GHz"
+            f"{frequency_hz / 1e9:g} GHz lies below the box's first mode, {first_hz / 1e9:.4g} GHz; raise it or make "
+            "the box larger"
         )
-    thickest_m = float(joined(layout.antennas, layout.elements, layout.posts).radius_m.max())
-    limit_m = THICKEST_WIRE * LIGHT_SPEED_M_PER_S / (2.0 * math.pi * highest)
-    if thickest_m > limit_m:
+    if frequency_hz >= plates.cutoff_hz:
         raise ValueError(
-            f"a wire of radius {thickest_m * 1e3:g} mm is no single dipole at {highest / 1e9:g} GHz; "
-            f"up to {limit_m * 1e3:.3g} mm is"
+            f"{frequency_hz / 1e9:g} GHz: plates {plates.height_m * 1e3:g} mm apart have one vertical field only below "
+            f"{plates.cutoff_hz / 1e9:.4g} GHz; lower the frequency or the box's height"
         )
-    n_fixed = len(layout.posts) + len(_walls(layout, highest))
+    thickest_m = THICKEST_WIRE * LIGHT_SPEED_M_PER_S / (2.0 * math.pi * frequency_hz)
+    for what, wires in {"antennas": layout.antennas, "elements": layout.elements, "posts": layout.posts}.items():
+        radius_m = float(wires.radius_m.max(initial=0.0))
+        if radius_m > thickest_m:
+            raise ValueError(
+                f"{what} of radius {radius_m * 1e3:g} mm are no single dipoles at {frequency_hz / 1e9:g} GHz; up to "
+                f"{thickest_m * 1e3:.3g} mm are: lower the frequency or make them thinner"
+            )
+    n_fixed = len(layout.posts) + 2.0 * sum(layout.size_m) * WIRES_PER_WAVELENGTH * frequency_hz / LIGHT_SPEED_M_PER_S
     if n_fixed > MOST_FIXED_WIRES:
         raise ValueError(
-            f"the box takes {n_fixed} wires at {highest / 1e9:g} GHz, more than {MOST_FIXED_WIRES}: make it smaller"
+            f"the box takes {n_fixed:.0f} wires at {frequency_hz / 1e9:g} GHz, more than {MOST_FIXED_WIRES}: lower the "
+            "frequency or make the box smaller"
+        )
+
+
+def check_spacing(radius_m: float) -> None:
+    """Raise `ValueError` for wires that touch one another where they stand closest."""
+    if radius_m >= 0.5 * CLEARANCE_M:
+        raise ValueError(
+            f"wires of radius {radius_m * 1e3:g} mm touch one another where they stand closest, "
+            f"{CLEARANCE_M * 1e3:g} mm apart; make them thinner"
         )
 
 

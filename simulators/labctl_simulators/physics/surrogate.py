@@ -70,6 +70,8 @@ def fit_surrogate(
     """
     recorded = drives.any(axis=1)
     x, y = drives[recorded], responses[recorded]
+    if not len(x):
+        raise ValueError("every recorded drive is zero")
     outputs = _audible(y, thresholds.weakest_output_db)
     inputs = _live(x, y[:, outputs], thresholds.least_input_share)
     n_test = int(holdout_fraction * len(x))

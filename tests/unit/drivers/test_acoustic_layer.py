@@ -171,7 +171,7 @@ def test_state_names_design_and_interface() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"tones": ["331 Hz"]}, "layer 'bench': tone 331 Hz has 33.1 periods"),
+        ({"tones": ["331 Hz"]}, "tone 331 Hz has 33.1 periods"),
         ({"tones": ["4 kHz"]}, "Nyquist"),
         ({"tones": ["200 Hz", "0.2 kHz"]}, "listed twice"),
         ({"settle": "10.05 ms"}, "settle of 10.05 ms is 80.4 samples"),

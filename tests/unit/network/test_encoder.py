@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from labctl.config.experiment import Encoder as EncoderSettings
 from labctl.contract.errors import InputError
-from labctl.contract.layer import Channel
-from labctl.network.encoder import QUANTILE_POINTS, Encoder, make_encoder
+from labctl.contract.layer import Channel, LayerInfo, find_misfit
+from labctl.network.encoder import QUANTILE_POINTS, Encoder, check_levels, make_encoder
 from labctl.network.randomness import named_generator
 
 SETTINGS: TypeAdapter[EncoderSettings] = TypeAdapter(EncoderSettings)
@@ -273,3 +273,66 @@ def test_an_encoder_restored_from_its_arrays_encodes_the_same(kind: str, seed: i
     other.restore(fitted.arrays())
     vectors = generator.standard_normal((10, 5))
     assert np.array_equal(fitted.encode(vectors).drives, other.encode(vectors).drives)
+
+
+def test_an_amplitude_of_zero_is_rest_on_inputs_of_either_sign() -> None:
+    drives = encoder("unit-energy", 2, channels(2, -1.0, 1.0)).encode(np.array([[0.0, -3.0]])).drives
+    np.testing.assert_allclose(drives, [[0.0, 1.0]], atol=1e-6)
+
+
+def stepped(n: int, levels: int, low: float = 0.0, high: float = 1.0) -> list[Channel]:
+    return [Channel(f"x{k}", "state", low, high, levels) for k in range(n)]
+
+
+ANY_VALUES = ["fitted-range", "unit-energy", {"kind": "quantile", "cells": 1}]
+
+
+@pytest.mark.parametrize("settings", ["direct", *ANY_VALUES])
+def test_any_values_do_not_go_onto_two_levels(settings: str | dict[str, Any]) -> None:
+    onto = [*channels(1), *stepped(1, 2)]
+    says = "sends any values, but input x0 takes the 2 levels 0, 1 alone: write `encoder: {kind: two-bit"
+    with pytest.raises(InputError, match=says):
+        check_levels("it", encoder(settings, 2, onto), onto)
+    check_levels("it", encoder(settings, 1, channels(1)), channels(1))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 256])
+@pytest.mark.parametrize("settings", ["two-bit", {"kind": "quantile", "cells": 2}])
+def test_cells_go_onto_any_levels(settings: str | dict[str, Any], levels: int) -> None:
+    onto = stepped(2, levels)
+    check_levels("it", encoder(settings, 1, onto), onto)
+
+
+@pytest.mark.parametrize("settings", ANY_VALUES)
+def test_any_values_go_onto_many_levels_and_direct_ones_do_not(settings: str | dict[str, Any]) -> None:
+    onto = stepped(2, 3)
+    check_levels("it", encoder(settings, 2, onto), onto)
+    with pytest.raises(InputError, match=r"takes the 3 levels 0, 0\.5, 1 alone: write `encoder: fitted-range`"):
+        check_levels("direct", encoder("direct", 2, onto), onto)
+
+
+@given(st.sampled_from(BOUNDED), ranges, st.integers(2, 65536), seeds)
+def test_drives_are_the_nearest_levels(kind: str, limits: tuple[float, float], levels: int, seed: int) -> None:
+    width = 2 if kind == "two-bit" else 4
+    inputs, free = [*stepped(3, levels, *limits), *channels(1, *limits)], channels(4, *limits)
+    vectors = np.random.default_rng(seed).standard_normal((30, width))
+    made, unrounded = encoder(kind, width, inputs), encoder(kind, width, free)
+    for each in (made, unrounded):
+        each.fit(vectors[:10])
+    drives, wanted = made.encode(vectors).drives, unrounded.encode(vectors).drives
+    info = LayerInfo("it", tuple(inputs), channels(1), 1.0, frozenset({"it"}), simulated=True)
+    assert find_misfit(info, drives) is None
+    assert (
+        np.abs(drives - wanted)[:, :3] <= 0.5 * (limits[1] - limits[0]) / (levels - 1) + 1e-3 * abs(limits[1])
+    ).all()
+    np.testing.assert_array_equal(drives[:, 3], wanted[:, 3])
+
+
+def test_what_is_sent_on_sixteen_levels_is_the_nearest_sixteenth_to_the_bit() -> None:
+    made = encoder("fitted-range", 4, stepped(4, 16))
+    values = np.random.default_rng(0).random((500, 4))
+    made.fit(values)
+    wanted = encoder("fitted-range", 4, channels(4))
+    wanted.fit(values)
+    numbers = np.rint(wanted.encode(values).drives * 15.0)
+    np.testing.assert_array_equal(made.encode(values).drives, (numbers / 15).astype(np.float32))

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from labctl.contract.errors import InputError, RecordError
+from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
 from labctl.record.passes import MAX_ID, PassRows
 from labctl.record.reader import LogReader
@@ -86,7 +87,8 @@ def test_the_caller_may_reuse_its_arrays(tmp_path: Path, make_rows: MakeRows) ->
             array[:] = 99
         weights[:] = 99
     with LogReader(path) as reader:
-        found, checkpoint = reader.rows(0, 10), reader.checkpoint(0)
+        found, checkpoint = reader.rows(0, 10), reader.latest_checkpoint()
+    assert checkpoint is not None
     expected = make_rows(5, 2)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.samples, expected.samples)
@@ -228,8 +230,8 @@ def test_steps_events_checkpoints_and_meta(tmp_path: Path, make_rows: MakeRows) 
         log.append_step(0, 0, {"loss": float("nan"), "accuracy": np.float32(0.5)})
         log.append_step(1, 1, {"loss": float("-inf")})
         log.append_event("drift", {"block": np.int64(1), "limits": np.array([1.0, 2.0])})
-        log.append_checkpoint(0, 2, {"W": np.eye(2, dtype=np.float32), "n": np.array(3)})
-        log.append_checkpoint(1, 3, {"W": np.zeros((2, 0))})
+        log.append_checkpoint(0, 2, {"W": np.zeros((2, 0))})
+        log.append_checkpoint(1, 3, {"W": np.eye(2, dtype=np.float32), "n": np.array(3)})
     with LogReader(path) as reader:
         assert reader.meta() == {
             "seed": 7,
@@ -248,14 +250,41 @@ def test_steps_events_checkpoints_and_meta(tmp_path: Path, make_rows: MakeRows) 
         assert opened.detail["pid"] == os.getpid()
         latest = reader.latest_checkpoint()
         assert latest is not None
-        assert (latest.epoch, latest.next_id, latest.arrays["W"].shape) == (1, 3, (2, 0))
-        older = reader.checkpoint(0)
-        assert older.next_id == 2
-        assert older.arrays["W"].dtype == np.float32
-        np.testing.assert_array_equal(older.arrays["W"], np.eye(2))
-        with pytest.raises(InputError, match="no checkpoint of epoch 5, only of: 0, 1"):
-            reader.checkpoint(5)
+        assert (latest.epoch, latest.next_id, latest.arrays["W"].dtype) == (1, 3, np.float32)
+        np.testing.assert_array_equal(latest.arrays["W"], np.eye(2))
         assert reader.time_range() == (1.7e9, 1.7e9 + 0.5)
+
+
+def test_the_last_two_checkpoints_are_kept_and_take_no_more_room(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    arrays = np.random.default_rng(0).random((30, 10_000))
+    PassLog.create(path, {}).close()
+    sizes: list[int] = []
+    for session in range(3):
+        with PassLog.open_for_append(path) as log:
+            for epoch in range(10 * session, 10 * session + 10):
+                log.append_checkpoint(epoch, epoch, {"W": arrays[epoch]})
+                log.flush()
+        sizes.append(path.stat().st_size)
+        with closing(sqlite3.connect(path)) as connection:
+            kept = connection.execute("SELECT epoch FROM checkpoints ORDER BY number").fetchall()
+        assert kept == [(10 * session + 8,), (10 * session + 9,)]
+    with LogReader(path) as reader:
+        latest = reader.latest_checkpoint()
+        assert latest is not None
+        np.testing.assert_array_equal(latest.arrays["W"], arrays[29])
+        reader.check_integrity()
+    assert sizes[2] < 4 * arrays[0].nbytes
+    assert sizes[2] - sizes[0] < arrays[0].nbytes
+
+
+def test_checkpoints_written_in_one_group_leave_two(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with PassLog.create(path, {}, commit_every_s=60.0) as log:
+        for epoch in range(50):
+            log.append_checkpoint(epoch, epoch, {"W": np.full(3, epoch)})
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT epoch FROM checkpoints").fetchall() == [(48,), (49,)]
 
 
 def test_an_empty_run_can_be_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from labctl_simulators.physics.cavity import (
     WALL_DISTANCE_M,
     Box,
     Loudspeaker,
+    check_size,
     impulse_responses,
     mode_numbers,
     mode_shapes,
@@ -159,3 +160,20 @@ def test_a_box_without_room_is_refused() -> None:
         place(Box((0.15, 1.0, 1.0), 0.1, 20.0), 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="no room for 60"):
         place(Box((0.4, 0.4, 0.4), 0.1, 20.0), 60, np.random.default_rng(0))
+
+
+def test_modes_are_counted_well_enough_to_refuse_too_many() -> None:
+    exact = len(mode_numbers(DESK, 4000.0))
+    assert 0.7 * exact < DESK.mode_count(4000.0) < exact
+
+
+@pytest.mark.parametrize(
+    ("size_m", "absorption", "says"),
+    [((50.0, 40.0, 9.0), 0.2, "modes below 4000 Hz"), ((1.0, 1.0, 1.0), 1e-3, "rings")],
+)
+def test_a_box_that_takes_too_long_to_compute_is_refused(
+    size_m: tuple[float, float, float], absorption: float, says: str
+) -> None:
+    check_size(DESK, 4000.0)
+    with pytest.raises(ValueError, match=says):
+        check_size(Box(size_m, absorption, 20.0), 4000.0)

@@ -85,10 +85,10 @@ def test_a_failed_row_has_no_numbers() -> None:
 
 def test_an_error_comes_after_the_rows_before_it() -> None:
     layer = faulty({"kind": "error", "rows": [2]})
-    received: list[int] = []
+    chunks = layer.measure(drives(4), np.arange(4), stop=threading.Event())
+    assert next(chunks).ids.tolist() == [0, 1]
     with pytest.raises(InstrumentError, match=r"instant: a fault was planned here during row 2"):
-        received.extend(chunk.ids[0] for chunk in layer.measure(drives(4), np.arange(4), stop=threading.Event()))
-    assert received == [0, 1]
+        next(chunks)
     assert measured(layer, 4).status.tolist() == [0, 0, 0, 0]
 
 
@@ -154,13 +154,38 @@ def test_a_rate_strikes_the_same_rows_alone_and_together() -> None:
 
 
 def test_a_bad_drive_is_refused_before_an_error_is_due() -> None:
-    layer = faulty({"kind": "error", "rows": [0]})
+    layer = faulty({"kind": "error", "rows": [1]})
     bad = drives(3)
     bad[2, 0] = 7.0
     with pytest.raises(DriveError):
         layer.measure(bad, np.arange(3), stop=threading.Event())
     with pytest.raises(InstrumentError):
-        measured(layer, 1)
+        measured(layer, 2)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "error", "rows": [3]}, {"kind": "error", "rate": 1.0}])
+def test_a_run_resumed_at_an_error_gets_on(fault: dict[str, Any]) -> None:
+    layer = faulty(fault)
+    with pytest.raises(InstrumentError):
+        measured(layer, 4)
+    for _ in range(2):
+        layer.close()
+        layer.open()
+        assert measured(layer, 1, first=3).status.tolist() == [0]
+
+
+def test_an_error_is_not_met_again_behind_rows_that_are_repeated() -> None:
+    layer = faulty({"kind": "error", "rows": [3]})
+    chunks = layer.measure(drives(3), np.array([1, 3, 4]), stop=threading.Event())
+    assert [status for chunk in chunks for status in chunk.status.tolist()] == [0, 0, 0]
+
+
+def test_rows_that_nothing_befalls_are_passed_on_together() -> None:
+    layer = faulty({"kind": "clipped", "rows": [40]})
+    sizes = [len(chunk.ids) for chunk in layer.measure(drives(60), np.arange(60), stop=threading.Event())]
+    assert sum(sizes) == 60
+    assert 1 in sizes
+    assert len(sizes) < 10
 
 
 def test_the_physics_is_named_as_before() -> None:

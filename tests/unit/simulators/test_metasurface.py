@@ -15,7 +15,8 @@ from labctl_simulators.physics.metasurface import (
     MetasurfaceCavity,
     Pitch,
     arrange,
-    check_validity,
+    check_frequency,
+    check_spacing,
     in_rows,
     order_shares,
     solve_cavity,
@@ -251,16 +252,24 @@ def test_orders_take_enough_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frequency_hz", "says"), [(0.2e9, "first mode, 0.2082 GHz"), (7.6e9, "below 7.495 GHz"), (5.5e9, "no single")]
+    ("frequency_hz", "says"),
+    [(0.2e9, "first mode, 0.2082 GHz"), (7.6e9, "below 7.495 GHz"), (5.5e9, "no single dipoles at 5.5 GHz")],
 )
 def test_frequencies_beyond_the_model_are_refused(frequency_hz: float, says: str) -> None:
+    check_frequency(layout(0), 3.3e9)
     with pytest.raises(ValueError, match=says):
-        check_validity(layout(0), np.array([frequency_hz]))
+        check_frequency(layout(0), frequency_hz)
+
+
+def test_wires_that_touch_are_refused() -> None:
+    check_spacing(3e-3)
+    with pytest.raises(ValueError, match="touch one another"):
+        check_spacing(25e-3)
 
 
 def test_a_box_too_large_to_solve_is_refused() -> None:
-    with pytest.raises(ValueError, match="make it smaller"):
-        check_validity(layout(0, size_m=(12.0, 9.0)), np.array([3.3e9]))
+    with pytest.raises(ValueError, match="make the box smaller"):
+        check_frequency(layout(0, size_m=(12.0, 9.0)), 3.3e9)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from labctl.contract.audio import AudioInterface, Burst
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
-from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.errors import InstrumentError, SettingError
 
 SETTINGS: dict[str, Any] = {
     "samplerate": "8 kHz",
@@ -177,5 +177,52 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> Non
 
 
 def test_a_box_too_small_for_its_transducers_is_an_input_error() -> None:
-    with pytest.raises(InputError, match=r"instrument 'card'.*no room"):
+    with pytest.raises(SettingError, match="no room"):
         build(box=SETTINGS["box"] | {"length": "25 cm", "width": "25 cm", "height": "25 cm"})
+
+
+def with_faults(*faults: dict[str, Any]) -> SimulatedInterface:
+    return opened(faults={"list": list(faults)})
+
+
+def test_a_knocked_microphone_is_clipped_and_the_others_are_not() -> None:
+    bursts = [noise_burst(row) for row in range(3)]
+    sound = played(opened(), *bursts)
+    struck = played(with_faults({"kind": "clipped", "rows": [1]}), *bursts)
+    assert np.count_nonzero(struck[1][:, 0] == 1.0) > 1000
+    np.testing.assert_array_equal(struck[1][:, 1:], sound[1][:, 1:])
+    np.testing.assert_array_equal([struck[0], struck[2]], [sound[0], sound[2]])
+
+
+def test_lost_samples_are_an_xrun() -> None:
+    recordings = list(with_faults({"kind": "xrun", "rows": [1]}).exchange([noise_burst(0), noise_burst(1)]))
+    assert [recording.xrun for recording in recordings] == [False, True]
+    assert not recordings[1].samples[1000:].any()
+
+
+def test_a_late_burst_takes_longer() -> None:
+    interface = with_faults({"kind": "delay", "rows": [1], "delay": "3 s"})
+    first, second = interface.exchange([noise_burst(0), noise_burst(1)])
+    assert second.time_s - first.time_s == pytest.approx(3.25, abs=1e-6)
+
+
+def test_an_interface_drops_out_and_comes_back_when_opened_again() -> None:
+    interface = with_faults({"kind": "error", "rows": [1]})
+    received: list[int] = []
+    with pytest.raises(InstrumentError, match=r"card: the interface dropped out, as was planned during burst 1"):
+        received.extend(recording.id for recording in interface.exchange([noise_burst(0), noise_burst(1)]))
+    assert received == [0]
+    interface.close()
+    interface.open()
+    assert len(played(interface, noise_burst(1), noise_burst(2))) == 2
+
+
+def test_faults_leave_the_physics_its_name() -> None:
+    assert with_faults({"kind": "xrun", "rate": 0.1}).state_id == build().state_id
+
+
+def test_a_sound_card_has_no_stale_frames() -> None:
+    with pytest.raises(
+        ValidationError, match="a sound card has no faults of kind stale; expected one of clipped, xrun"
+    ):
+        build(faults={"list": [{"kind": "xrun", "rate": 0.1}, {"kind": "stale", "rate": 0.1}]})
