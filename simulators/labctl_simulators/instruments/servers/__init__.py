@@ -1,0 +1,1 @@
+"""The instrument's end of each transport: servers around a handler, with faults on demand."""
