@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.layer import Drives
+from labctl.contract.layer import Drives, Misfit
 
 
 @runtime_checkable
@@ -20,5 +20,19 @@ class Differentiable(Protocol):
 
         `upstream` is (n, n_outputs); responses are taken without noise or drift. The layer is open. Raises
         `DriveError` for drives that cannot be measured.
+        """
+        ...
+
+
+@runtime_checkable
+class DomainLimited(Protocol):
+    """A layer that accepts less than the ranges and levels of its inputs say.
+
+    It is asked before a run is begun, so that drives known then are not refused in its middle.
+    """
+
+    def misfit(self, drives: Drives) -> Misfit | None:
+        """Return the first of `drives` (n, n_inputs) that the layer would refuse though all are within its inputs'
+        ranges and levels; open or not.
         """
         ...

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from labctl.contract.clock import Clock
-from labctl.contract.errors import InputError
+from labctl.contract.errors import SettingError, SettingKeys
 from labctl.contract.layer import PhysicalLayer
 
 
@@ -72,15 +72,24 @@ class LayerDriver(Generic[SettingsT]):
 
 
 def pick_instrument(
-    instruments: Mapping[str, Instrument], name: str, interface: type[InterfaceT], layer: str
+    instruments: Mapping[str, Instrument],
+    name: str,
+    interface: type[InterfaceT],
+    layer: str,
+    *,
+    at: SettingKeys = (),
 ) -> InterfaceT:
-    """Return the instrument `name` if it offers `interface`, else raise `InputError` saying what the rig has."""
+    """Return the instrument `name`, named by the setting `at`, if it offers `interface`.
+
+    Raises `SettingError` saying what the rig has.
+    """
     if name not in instruments:
-        raise InputError(
+        raise SettingError(
+            at,
             f"layer '{layer}' uses instrument '{name}', which the rig does not define; "
-            f"it has: {', '.join(sorted(instruments)) or 'none'}"
+            f"it has: {', '.join(sorted(instruments)) or 'none'}",
         )
     instrument = instruments[name]
     if not isinstance(instrument, interface):
-        raise InputError(f"layer '{layer}' needs instrument '{name}' to be a {interface.__name__}")
+        raise SettingError(at, f"layer '{layer}' needs instrument '{name}' to be a {interface.__name__}")
     return instrument

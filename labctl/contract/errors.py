@@ -1,8 +1,14 @@
 """Errors a person can act on: each says what is wrong, where, and what to do.
 
 The command line turns the classes into exit codes (see `docs/reference/exit-codes.md`); a driver or simulator
-raises `DriveError` and `InstrumentError` and nothing of its own.
+raises `SettingError`, `DriveError` and `InstrumentError` and nothing of its own.
 """
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+SettingKeys = tuple[str | int, ...]
+"""The way to a setting from the mapping of its part, by the keys and list indices a person writes."""
 
 
 class LabctlError(Exception):
@@ -11,6 +17,27 @@ class LabctlError(Exception):
 
 class InputError(LabctlError):
     """Something a person wrote or named is wrong; nothing has been sent to hardware and nothing written."""
+
+
+class SettingError(InputError, ValueError):
+    """A setting that cannot work. `at` leads to it, so that the message can name its line.
+
+    A driver's `build` raises it; so may a validator of a settings model, to whom it is the `ValueError` it must raise.
+    """
+
+    def __init__(self, at: SettingKeys, message: str) -> None:
+        self.at = at
+        super().__init__(message)
+
+
+@contextmanager
+def blaming(*at: str | int) -> Generator[None]:
+    """Raise a `ValueError` of the body as a `SettingError` at `at`, a `SettingError` as one below `at`."""
+    try:
+        yield
+    except ValueError as error:
+        below = error.at if isinstance(error, SettingError) else ()
+        raise SettingError((*at, *below), str(error)) from error
 
 
 class DriveError(InputError):

@@ -7,7 +7,7 @@ resamples or fills in a value: it reports, and the orchestrator decides.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,16 @@ class RowStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One input or output of a layer. An output's range is what the readout can deliver; it may be infinite."""
+    """One input or output of a layer. An output's range is what the readout can deliver; it may be infinite.
+
+    An input that can be set to `levels` equidistant values only, the ends of its range included, says so.
+    """
 
     name: str
     unit: str
     low: float
     high: float
+    levels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +138,51 @@ class PhysicalLayer(Protocol):
         ...
 
 
+class Misfit(NamedTuple):
+    """A drive that a layer cannot realise: its row in a request, its input (None: all together) and what is wrong."""
+
+    row: int
+    column: int | None
+    what: str
+
+
 def check_drives(info: LayerInfo, drives: Drives, ids: RowIds) -> None:
-    """Raise `DriveError` unless `drives` fits `info` in shape and range and every value is finite."""
+    """Raise `DriveError` unless `drives` fits `info` in shape, range and levels and every value is finite."""
     if drives.ndim != 2 or drives.shape[1] != info.n_inputs:
         raise DriveError(f"layer '{info.name}' takes drives of shape (n, {info.n_inputs}), got {tuple(drives.shape)}")
     if ids.shape != (len(drives),):
         raise DriveError(f"layer '{info.name}' got {len(drives)} drives but ids of shape {ids.shape}")
+    misfit = find_misfit(info, drives)
+    if misfit is not None:
+        raise DriveError(f"layer '{info.name}', row id {ids[misfit.row]}, {misfit.what}")
+
+
+def find_misfit(info: LayerInfo, drives: Drives) -> Misfit | None:
+    """Return the first value of `drives` (n, n_inputs) outside its input's range or between its levels."""
     low = np.array([channel.low for channel in info.inputs], dtype=np.float32)
     high = np.array([channel.high for channel in info.inputs], dtype=np.float32)
     inside = (drives >= low) & (drives <= high)
     if not inside.all():
         row, column = (int(index) for index in np.argwhere(~inside)[0])
         channel = info.inputs[column]
-        raise DriveError(
-            f"layer '{info.name}', row id {ids[row]}, input {channel.name}: {drives[row, column]:g} is outside "
-            f"{channel.low:g} to {channel.high:g} {channel.unit}"
-        )
+        value = f"input {channel.name}: {drives[row, column]:g}"
+        return Misfit(row, column, f"{value} is outside {channel.low:g} to {channel.high:g} {channel.unit}")
+    stepped = [column for column, channel in enumerate(info.inputs) if channel.levels is not None]
+    if not stepped:
+        return None
+    steps = np.array([(info.inputs[column].levels or 2) - 1 for column in stepped], dtype=np.float32)
+    share = (drives[:, stepped] - low[stepped]) / (high - low)[stepped]
+    nearest = low[stepped] + np.rint(share * steps) / steps * (high - low)[stepped]
+    between = np.argwhere(drives[:, stepped] != nearest)
+    if not between.size:
+        return None
+    row, column = int(between[0, 0]), stepped[int(between[0, 1])]
+    value = f"input {info.inputs[column].name}: {drives[row, column]:g}"
+    return Misfit(row, column, f"{value} is none of {levels_of(info.inputs[column])}")
+
+
+def levels_of(channel: Channel) -> str:
+    """Say which levels a channel has."""
+    n_levels = channel.levels or 2
+    levels = np.linspace(channel.low, channel.high, n_levels)[:4]
+    return f"the {n_levels} levels {', '.join(f'{level:.4g}' for level in levels)}{', ...' if n_levels > 4 else ''}"

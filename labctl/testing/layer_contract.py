@@ -58,7 +58,11 @@ class LayerContract:
         rng = np.random.default_rng(20)
         low = np.array([channel.low for channel in info.inputs])
         high = np.array([channel.high for channel in info.inputs])
-        drives = rng.uniform(low, high, size=(n_rows, info.n_inputs)).astype(np.float32)
+        share = rng.random((n_rows, info.n_inputs))
+        for column, channel in enumerate(info.inputs):
+            if channel.levels is not None:
+                share[:, column] = np.rint(share[:, column] * (channel.levels - 1)) / (channel.levels - 1)
+        drives = (low + share * (high - low)).astype(np.float32)
         return np.clip(drives, low.astype(np.float32), high.astype(np.float32))
 
     def test_info_is_consistent(self, layer: PhysicalLayer) -> None:
