@@ -6,9 +6,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from labctl.contract.driver import Settings
+from labctl.contract.readout import Readout
 from labctl.contract.units import Decibel, Hertz, Metres, Seconds
 from labctl_simulators.faults import FaultPlan
-from labctl_simulators.physics.analyser import AnalyserNoise, Readout
+from labctl_simulators.physics.analyser import AnalyserNoise
 from labctl_simulators.physics.enclosure import Real
 
 
