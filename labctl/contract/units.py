@@ -90,5 +90,6 @@ Seconds = Annotated[
 Hertz = Annotated[float, Quantity("frequency", {"Hz": 1.0, "mHz": 1e-3, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9})]
 Metres = Annotated[float, Quantity("length", {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6})]
 Celsius = Annotated[float, Quantity("temperature", {"°C": 1.0, "degC": 1.0})]
+DecibelMilliwatt = Annotated[float, Quantity("power re 1 mW", {"dBm": 1.0})]
 Decibel = Annotated[float, Quantity("level ratio", {"dB": 1.0})]
 DecibelFullScale = Annotated[float, Quantity("level re digital full scale", {"dBFS": 1.0})]

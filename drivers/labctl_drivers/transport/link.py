@@ -59,3 +59,28 @@ class Link(Protocol):
     def close(self) -> None:
         """Release the connection. Idempotent; never raises."""
         ...
+
+
+class ByteLink(Protocol):
+    """A stream link (serial) to an instrument with a protocol of its own: bytes out, bytes back. Thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    def open(self) -> None:
+        """Connect, throw away what waits to be read. Raises `LinkError`; a failed `open` leaves nothing connected."""
+        ...
+
+    def exchange(self, request: bytes, *, n_bytes: int, timeout_s: float | None = None) -> bytes:
+        """Send `request` and return the `n_bytes` that answer it, none for 0: never fewer. Raises `LinkError`."""
+        ...
+
+    def exchange_until(self, request: bytes, terminator: bytes, *, timeout_s: float | None = None) -> bytes:
+        """Send `request` and return what comes before `terminator`. Raises `LinkError`."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection. Idempotent; never raises."""
+        ...

@@ -101,6 +101,25 @@ class SerialSettings(_AnyLinkSettings):
         return f"COM{port}" if port.isdecimal() else port
 
 
+class StreamSettings(_AnyLinkSettings):
+    """A TCP connection to an instrument with a protocol of its own: `TCPIP::HOST::PORT::SOCKET`."""
+
+    address: str = Field(examples=["TCPIP::192.168.4.1::13591::SOCKET"])
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        if not _SOCKET.fullmatch(address) or not 0 < int(_socket_parts(address)[1]) < 65536:
+            raise ValueError(f"'{address}' is no address of a TCP connection; expected TCPIP::HOST::PORT::SOCKET")
+        return address
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Return where the address points to."""
+        host, port = _socket_parts(self.address)
+        return host, int(port)
+
+
 def _socket_parts(address: str) -> tuple[str, str]:
     match = _SOCKET.fullmatch(address)
     if match is None:

@@ -4,7 +4,6 @@ Rows are computed one at a time, and a row's numbers depend neither on its neigh
 """
 
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -26,10 +25,11 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
+from labctl.contract.readout import READINGS, readout_channels
 from labctl_simulators.faults import with_faults
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from labctl_simulators.loopback.microwave_settings import SimulatedMicrowaveSettings
-from labctl_simulators.physics.analyser import READINGS
+from labctl_simulators.physics.analyser import PULLS
 from labctl_simulators.physics.enclosure import Real
 from labctl_simulators.physics.metasurface import MetasurfaceCavity, check_frequency
 
@@ -48,6 +48,7 @@ class SimulatedMicrowaveLayer:
         self._clock = clock
         self._info = _layer_info(settings, cavity, name)
         self._reading = READINGS[settings.readout]
+        self._pull = PULLS[settings.readout]
         self._cavity: MetasurfaceCavity | None = None
         self._epoch_s = 0.0
 
@@ -100,7 +101,7 @@ class SimulatedMicrowaveLayer:
         cavity, paths = self._opened("differentiate"), self._settings.paths
         gradient = np.empty(drives.shape)
         for row, state in enumerate(states):
-            pulled = self._reading.pull(cavity.transmission(state, paths), upstream[row].astype(np.float64))
+            pulled = self._pull(cavity.transmission(state, paths), upstream[row].astype(np.float64))
             gradient[row] = np.einsum("pf,pfe->e", pulled, cavity.transmission_slopes(state, paths)).real
         return gradient
 
@@ -173,18 +174,11 @@ def _check_point(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) 
 
 
 def _layer_info(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str) -> LayerInfo:
-    reading = READINGS[settings.readout]
     levels = None if cavity.elements.levels == "continuous" else cavity.elements.levels
-    parts = (".re", ".im") if settings.readout == "complex" else ("",)
     return LayerInfo(
         name=name,
         inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0, levels) for index in range(cavity.elements.count)),
-        outputs=tuple(
-            Channel(f"{parameter}@{frequency_hz / 1e9:.9g}GHz{part}", reading.unit, reading.low, math.inf)
-            for parameter in settings.parameters
-            for frequency_hz in settings.sweep_hz.tolist()
-            for part in parts
-        ),
+        outputs=readout_channels(settings.parameters, settings.sweep_hz, settings.readout),
         nominal_pass_s=settings.pass_s,
         resources=frozenset({cavity.name}),
         simulated=True,

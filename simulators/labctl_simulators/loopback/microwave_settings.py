@@ -7,9 +7,10 @@ from pydantic import Field, model_validator
 
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
+from labctl.contract.readout import Readout
 from labctl.contract.units import Decibel, Hertz, Metres, Seconds
 from labctl_simulators.faults import FaultPlan
-from labctl_simulators.physics.analyser import AnalyserNoise, Readout
+from labctl_simulators.physics.analyser import AnalyserNoise
 from labctl_simulators.physics.enclosure import Real
 from labctl_simulators.physics.metasurface import MOST_FIXED_WIRES
 

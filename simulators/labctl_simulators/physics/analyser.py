@@ -1,15 +1,13 @@
-"""What a network analyser makes of S-parameters: noise, and the number that is read."""
+"""What a network analyser makes of S-parameters: noise; and the way back from the number that is read."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from labctl.contract.readout import Readout
 from labctl_simulators.physics.enclosure import Complex, Real
-
-Readout = Literal["amplitude", "complex", "power", "decibel"]
 
 FLOOR_BANDWIDTH_HZ = 10.0
 TRACE_BANDWIDTH_HZ = 70_000.0
@@ -43,22 +41,10 @@ class AnalyserNoise:
         return signal * (1.0 + self.relative * quadratures[0]) + self.additive * quadratures[1]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How S (any shape) becomes responses (n_outputs,), and how a gradient finds its way back.
-
-    `pull(signal, upstream)` returns p, of the signal's shape, such that a small dS changes Σ upstream · response by
-    Re Σ p dS. `unit` and `low` describe a response.
-    """
-
-    unit: str
-    low: float
-    read: Callable[[Complex], Real]
-    pull: Callable[[Complex, Real], Complex]
-
-
-def _parts(signal: Complex) -> Real:
-    return np.stack([signal.real, signal.imag], axis=-1).reshape(-1)
+Pull = Callable[[Complex, Real], Complex]
+"""`pull(signal, upstream)` returns p, of the signal's shape, such that a small dS changes Σ upstream · response by
+Re Σ p dS.
+"""
 
 
 def _pull_parts(signal: Complex, upstream: Real) -> Complex:
@@ -66,25 +52,10 @@ def _pull_parts(signal: Complex, upstream: Real) -> Complex:
     return parts[..., 0] - 1j * parts[..., 1]
 
 
-READINGS: Mapping[Readout, Reading] = {
-    "amplitude": Reading(
-        "1",
-        0.0,
-        lambda signal: np.abs(signal).reshape(-1),
-        lambda signal, upstream: upstream.reshape(signal.shape) * signal.conj() / np.abs(signal),
-    ),
-    "power": Reading(
-        "1",
-        0.0,
-        lambda signal: np.square(np.abs(signal)).reshape(-1),
-        lambda signal, upstream: 2.0 * upstream.reshape(signal.shape) * signal.conj(),
-    ),
-    "decibel": Reading(
-        "dB",
-        -math.inf,
-        lambda signal: 20.0 * np.log10(np.abs(signal)).reshape(-1),
-        lambda signal, upstream: 20.0 / math.log(10.0) * upstream.reshape(signal.shape) / signal,
-    ),
-    "complex": Reading("1", -math.inf, _parts, _pull_parts),
+PULLS: Mapping[Readout, Pull] = {
+    "amplitude": lambda signal, upstream: upstream.reshape(signal.shape) * signal.conj() / np.abs(signal),
+    "power": lambda signal, upstream: 2.0 * upstream.reshape(signal.shape) * signal.conj(),
+    "decibel": lambda signal, upstream: 20.0 / math.log(10.0) * upstream.reshape(signal.shape) / signal,
+    "complex": _pull_parts,
 }
-"""Readings by name; `complex` gives real and imaginary part of each value, one after the other."""
+"""How a gradient finds its way back through each of `labctl.contract.readout.READINGS`."""

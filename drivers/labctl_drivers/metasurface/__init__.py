@@ -1,0 +1,1 @@
+"""Programmable metasurfaces: one life for all, and the frames of each controller."""

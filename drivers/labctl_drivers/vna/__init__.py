@@ -1,0 +1,1 @@
+"""Vector network analysers: one class per command dialect."""

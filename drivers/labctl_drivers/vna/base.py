@@ -1,0 +1,265 @@
+"""The life of a network analyser, whatever its dialect: identify, check, configure, sweep, and never leave power on."""
+
+import contextlib
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.errors import InstrumentError
+from labctl.contract.microwave import SParameters, Sweep, SweepResult
+from labctl_drivers.transport.link import LinkTimeoutError
+from labctl_drivers.vna.limits import Limits, check_form, rig_limits
+from labctl_drivers.vna.settings import AnalyserRules
+
+Real = NDArray[np.float64]
+
+AXIS_TOLERANCE = 1e-6
+"""An analyser may round a frequency to its synthesiser's steps by this fraction, not more."""
+
+SIMULATOR_MARK = "VIRTUAL"
+"""Simulated analysers have it in their identification."""
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What was set up and read back. `calibration` is empty where nothing corrects."""
+
+    sweep: Sweep
+    frequencies_hz: Real
+    calibration: str
+    deadline_s: float
+
+
+class Analyser(ABC):
+    """A `NetworkAnalyser`. A dialect fills in the methods below the line."""
+
+    def __init__(self, rules: AnalyserRules, name: str, *, timeout_s: float) -> None:
+        self._rules = rules
+        self._name = name
+        self._timeout_s = timeout_s
+        self._rig_limits = rig_limits(rules)
+        self._limits: Limits | None = None
+        self._identity = ""
+        self._configured: Configured | None = None
+        self._power_is_on = False
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        return self._name
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether the rig file says that a simulator answers at the address."""
+        return self._rules.simulated
+
+    @property
+    def state_id(self) -> str:
+        """Name instrument, configuration and calibration."""
+        not_physics = {"sweep_margin", "trigger_wait_s"}
+        parts = [self._rules.model_dump_json(exclude=not_physics, exclude_defaults=True), self._identity]
+        if self._configured is not None:
+            parts += [repr(self._configured.sweep), self._configured.calibration]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+    def check(self, sweep: Sweep) -> None:
+        """Raise `InputError` for a sweep beyond the limits of the rig file or, once open, of the instrument."""
+        check_form(sweep, self._name)
+        self._rig_limits.check(sweep, self._name)
+        if self._limits is not None:
+            self._limits.check(sweep, self._name)
+
+    def open(self) -> None:
+        """Connect, identify, read limits; does nothing when already open.
+
+        Raises `InstrumentError` when another model answers, or when its power is on: it is switched off then.
+        """
+        if self._limits is not None:
+            return
+        self._connect()
+        try:
+            self._identity = self._identify()
+            self._check_honesty()
+            limits = self._read_limits()
+            self._refuse_power_left_on()
+        except InstrumentError:
+            self._disconnect()
+            raise
+        self._limits = limits
+
+    def configure(self, sweep: Sweep) -> Real:
+        """Set up for `sweep` and return its frequencies (n_points,) as the instrument states them.
+
+        Raises `InputError` before anything is sent, `InstrumentError` when the instrument refuses, reads back something
+        else, or does not correct what the rig file wants corrected; the power is off then.
+        """
+        self.check(sweep)
+        self._require_open("configure")
+        self._configured = None
+        with self._power_off_on_error():
+            frequencies_hz = self._set_up(sweep)
+            self._check_axis(sweep, frequencies_hz)
+            calibration = self._read_calibration()
+            if not calibration and self._rules.correction == "required":
+                raise InstrumentError(self._name, f"no correction is active: {self._how_to_correct()}")
+            deadline_s = self._deadline_s(sweep, calibration)
+        self._configured = Configured(sweep, frequencies_hz, calibration, deadline_s)
+        return frequencies_hz.copy()
+
+    def sweep(self) -> SweepResult:
+        """Trigger what was configured, wait for its end and return it, switching power on where it is off.
+
+        After an overload, and before an `InstrumentError` is raised, the power is switched off.
+        """
+        self._require_open("sweep")
+        if self._configured is None:
+            raise InstrumentError(self._name, "no sweep is configured", command="sweep")
+        with self._power_off_on_error():
+            if not self._power_is_on:
+                self._switch_power_on()
+                self._power_is_on = True
+            values, overload = self._measure(self._configured)
+            time_s = time.time()
+        if overload:
+            self.make_safe()
+        return SweepResult(values, overload, time_s)
+
+    def make_safe(self) -> None:
+        """Stop sweeping and switch the power off; a link that fails is tried twice."""
+        self._power_is_on = False
+        if self._limits is None:
+            return
+        for _ in range(2):
+            with contextlib.suppress(InstrumentError):
+                self._switch_power_off()
+                return
+
+    def close(self) -> None:
+        """Release the link."""
+        self._limits = None
+        self._configured = None
+        self._disconnect()
+
+    def _require_open(self, command: str) -> None:
+        if self._limits is None:
+            raise InstrumentError(self._name, "the analyser is not open", command=command)
+
+    def _check_honesty(self) -> None:
+        answers_as_simulator = SIMULATOR_MARK in self._identity.upper()
+        if answers_as_simulator and not self._rules.simulated:
+            raise InstrumentError(self._name, "a simulator answers at this address: write `simulated: true`")
+
+    def _refuse_power_left_on(self) -> None:
+        if self._power_found_on():
+            self._switch_power_off()
+            raise InstrumentError(
+                self._name,
+                "RF was left on by someone else; it is off now: make sure that nobody uses it, and start again",
+            )
+
+    def _check_axis(self, sweep: Sweep, frequencies_hz: Real) -> None:
+        asked_hz = np.concatenate([np.linspace(s.start_hz, s.stop_hz, s.points) for s in sweep.segments])
+        if len(frequencies_hz) != len(asked_hz):
+            raise InstrumentError(self._name, f"has {len(frequencies_hz)} points where {len(asked_hz)} were set")
+        wrong = np.flatnonzero(np.abs(frequencies_hz - asked_hz) > AXIS_TOLERANCE * asked_hz)
+        if wrong.size:
+            point = int(wrong[0])
+            raise InstrumentError(
+                self._name,
+                f"has {frequencies_hz[point]:.12g} Hz at point {point + 1} where {asked_hz[point]:.12g} Hz was set",
+            )
+
+    def _deadline_s(self, sweep: Sweep, calibration: str) -> float:
+        """Return margin x sweep time x sweeps x averages, and the time-outs.
+
+        The longer counts of what the analyser states for one sweep and points over IF bandwidth.
+        """
+        once_s = max(self._stated_sweep_s(sweep), sweep.points / sweep.if_bandwidth_hz)
+        lasts_s = once_s * self._sweeps_per_result(sweep, calibration) * sweep.averages
+        trigger_wait_s = 0.0 if sweep.trigger == "internal" else self._rules.trigger_wait_s
+        return self._rules.sweep_margin * lasts_s + self._timeout_s + trigger_wait_s
+
+    @contextlib.contextmanager
+    def _power_off_on_error(self) -> Generator[None]:
+        try:
+            yield
+        except InstrumentError:
+            self.make_safe()
+            raise
+
+    @contextlib.contextmanager
+    def _explaining(self, configured: Configured, command: str) -> Generator[None]:
+        """Turn a time-out while a sweep is waited for into an error that says what is likely."""
+        try:
+            yield
+        except LinkTimeoutError as error:
+            raise self._late(configured, command) from error
+
+    def _late(self, configured: Configured, command: str) -> InstrumentError:
+        likely = (
+            "was the analyser operated by hand, or is it on hold?"
+            if configured.sweep.trigger == "internal"
+            else f"does the {configured.sweep.trigger.removeprefix('external-')} edge reach its trigger input?"
+        )
+        return InstrumentError(
+            self._name, f"the sweep did not end within {configured.deadline_s:.3g} s: {likely}", command=command
+        )
+
+    # ------------------------------------------------------------------------------------------------ dialect
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Open the link. Raises `InstrumentError`."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Close the link; never raises."""
+
+    @abstractmethod
+    def _identify(self) -> str:
+        """Return who answers. Raises `InstrumentError` for a model of another dialect."""
+
+    @abstractmethod
+    def _read_limits(self) -> Limits:
+        """Return what the instrument can do."""
+
+    @abstractmethod
+    def _power_found_on(self) -> bool:
+        """Return whether RF power is on."""
+
+    @abstractmethod
+    def _switch_power_on(self) -> None:
+        """Switch RF power on."""
+
+    @abstractmethod
+    def _switch_power_off(self) -> None:
+        """Stop sweeping and switch RF power off."""
+
+    @abstractmethod
+    def _set_up(self, sweep: Sweep) -> Real:
+        """Configure, read back and return the frequencies (n_points,). Raises `InstrumentError`."""
+
+    @abstractmethod
+    def _read_calibration(self) -> str:
+        """Return a name of the active correction, empty when there is none."""
+
+    @abstractmethod
+    def _how_to_correct(self) -> str:
+        """Return what a person does about missing correction."""
+
+    @abstractmethod
+    def _stated_sweep_s(self, sweep: Sweep) -> float:
+        """Return how long one sweep lasts as the instrument states it, 0 where it does not."""
+
+    @abstractmethod
+    def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:
+        """Return the number of sweeps behind one result, before averaging."""
+
+    @abstractmethod
+    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+        """Make one sweep and return its values (n_parameters, n_points) and whether a receiver was overloaded."""

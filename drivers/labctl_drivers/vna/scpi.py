@@ -1,0 +1,229 @@
+"""Network analysers that speak SCPI: error queue, read-back, byte order, blocks."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+
+from labctl.contract.errors import InstrumentError
+from labctl.contract.microwave import SParameters, Sweep
+from labctl_drivers.transport.link import Link
+from labctl_drivers.vna.base import Analyser, Configured, Real
+from labctl_drivers.vna.conversation import Conversation
+from labctl_drivers.vna.models import Model, find_model
+from labctl_drivers.vna.settings import AnalyserRules
+
+MOST_QUEUED_ERRORS = 100
+"""Error queues are shorter; one that does not run empty by then never will."""
+
+READ_BACK_TOLERANCE = 1e-6
+
+BYTES_PER_NUMBER = 8
+
+
+class ScpiAnalyser(Analyser):
+    """What the SCPI dialects share. Everything is done on channel 1; other channels are left alone."""
+
+    dialect: ClassVar[str]
+    models: ClassVar[tuple[Model, ...]]
+    error_query: ClassVar[str]
+    power_query: ClassVar[str]
+    power_on: ClassVar[str]
+    power_off: ClassVar[tuple[str, ...]]
+    """The first command switches the power off."""
+    data_query: ClassVar[str]
+    """Corrected complex data of the selected trace."""
+    axis_query: ClassVar[str]
+    sweep_time_query: ClassVar[str]
+    text_format: ClassVar[str]
+    block_format: ClassVar[tuple[str, str]]
+    """64-bit numbers, least significant byte first."""
+    format_query: ClassVar[str]
+    byte_order_query: ClassVar[str]
+
+    def __init__(self, rules: AnalyserRules, name: str, link: Link, *, timeout_s: float) -> None:
+        super().__init__(rules, name, timeout_s=timeout_s)
+        self._link = link
+        self._talk = Conversation(link)
+        self._model = self.models[0]
+        self._model_name = ""
+        self._ports = 1
+        self._sends_blocks = True
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    def _connect(self) -> None:
+        self._link.open()
+
+    def _disconnect(self) -> None:
+        self._link.close()
+
+    def _identify(self) -> str:
+        identity = self._talk.ask("*IDN?")
+        fields = identity.split(",")
+        self._model_name = fields[1].strip() if len(fields) > 1 else identity
+        self._model = find_model(self.models, self._model_name, instrument=self._name, dialect=self.dialect)
+        self._talk.tell("*CLS")
+        return f"{identity},{self._talk.ask('*OPT?')}"
+
+    def _power_found_on(self) -> bool:
+        return self._talk.ask_flag(self.power_query)
+
+    def _switch_power_on(self) -> None:
+        self._send(self.power_on)
+        if not self._talk.ask_flag(self.power_query):
+            raise InstrumentError(self._name, "RF does not come on: is it tripped?", command=self.power_on)
+
+    def _switch_power_off(self) -> None:
+        for command in self.power_off:
+            self._talk.tell(command)
+        if self._talk.ask_flag(self.power_query):
+            raise InstrumentError(self._name, "RF stays on", command=self.power_off[0])
+
+    # ------------------------------------------------------------------------------------------------ error queue
+
+    def _send(self, command: str) -> None:
+        """Send a command. Raises `InstrumentError` with it when the instrument queues an error."""
+        self._talk.tell(command)
+        self._raise_queued(command)
+
+    def _raise_queued(self, command: str) -> None:
+        if errors := self._queued_errors():
+            raise InstrumentError(self._name, f"refuses with {'; '.join(errors)}", command=command)
+
+    def _queued_errors(self) -> list[str]:
+        """Empty the error queue and return what was in it, oldest first."""
+        entries: list[str] = []
+        for _ in range(MOST_QUEUED_ERRORS):
+            entry = self._talk.ask(self.error_query)
+            if _is_no_error(entry):
+                return entries
+            entries.append(entry)
+        raise InstrumentError(self._name, "the error queue does not run empty", command=self.error_query)
+
+    def _overloaded(self) -> bool:
+        """Return whether the error queue speaks of an overload. Raises `InstrumentError` for anything else in it."""
+        errors = self._queued_errors()
+        others = [error for error in errors if "overload" not in error.lower()]
+        if others:
+            raise InstrumentError(self._name, f"reports {'; '.join(others)}", command="sweep")
+        return bool(errors)
+
+    # ------------------------------------------------------------------------------------------------ configuration
+
+    def _set_up(self, sweep: Sweep) -> Real:
+        self._talk.tell("*CLS")
+        # Text first: tables of segments are read in the format that is set.
+        self._send(self.text_format)
+        for command in self._commands(sweep):
+            self._send(command)
+        for query, (what, value) in self._read_backs(sweep).items():
+            self._check_read_back(query, what, value)
+        axis_hz = self._talk.ask_numbers(self.axis_query, sweep.points, timeout_s=self._timeout_s)
+        return self._agree_on_blocks(axis_hz)
+
+    def _agree_on_blocks(self, axis_hz: Real) -> Real:
+        """Set and read back the format of blocks, and return the axis as a block, which must be `axis_hz`, the text.
+
+        A wrong byte order cannot hide there. Raises `InstrumentError`.
+        """
+        for command in self.block_format:
+            self._send(command)
+        self._check_word(self.format_query, "REAL")
+        self._check_word(self.byte_order_query, "SWAP")
+        block_hz = self._read_block(self.axis_query, len(axis_hz))
+        if not np.allclose(block_hz, axis_hz, rtol=READ_BACK_TOLERANCE, atol=0.0):
+            cause = "sends other numbers as a block than as text: its byte order is not what it says"
+            raise InstrumentError(self._name, cause, command=self.axis_query)
+        return block_hz
+
+    def _check_word(self, query: str, wanted: str) -> None:
+        answer = self._talk.ask(query).upper()
+        if not answer.startswith(wanted) or answer.endswith("32"):
+            raise InstrumentError(self._name, f"answers {answer} where {wanted} was set", command=query)
+
+    def _check_read_back(self, query: str, what: str, value: float) -> None:
+        has = self._talk.ask_number(query)
+        if abs(has - value) > READ_BACK_TOLERANCE * max(abs(value), 1.0):
+            raise InstrumentError(self._name, f"has {what} {has:.12g} where {value:.12g} was set", command=query)
+
+    def _stated_sweep_s(self, sweep: Sweep) -> float:  # noqa: ARG002
+        return self._talk.ask_number(self.sweep_time_query)
+
+    def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:
+        """Return one sweep per driving port; a full correction drives every port."""
+        return self._ports if calibration else len({parameter[2] for parameter in sweep.parameters})
+
+    def _how_to_correct(self) -> str:
+        return "load a calibration that covers these frequencies, or write `correction: allowed`"
+
+    # ------------------------------------------------------------------------------------------------ sweep
+
+    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+        with self._explaining(configured, "*OPC?"):
+            self._trigger_and_wait(configured)
+        overload = self._overloaded()
+        sweep = configured.sweep
+        values = np.empty((len(sweep.parameters), sweep.points), dtype=np.complex128)
+        for row, select in enumerate(self._selections(sweep)):
+            self._talk.tell(select)
+            values[row] = self._read_numbers(self.data_query, 2 * sweep.points).view(np.complex128)
+        self._raise_queued(self.data_query)
+        return values, overload
+
+    def _await_completion(self, deadline_s: float) -> None:
+        answer = self._talk.ask("*OPC?", timeout_s=deadline_s)
+        if answer.lstrip("+") != "1":
+            raise InstrumentError(self._name, f"answers '{answer}'", command="*OPC?")
+
+    def _read_numbers(self, query: str, count: int) -> Real:
+        if self._sends_blocks:
+            return self._read_block(query, count)
+        return self._talk.ask_numbers(query, count, timeout_s=self._timeout_s)
+
+    def _read_block(self, query: str, count: int) -> Real:
+        payload = self._link.query_block(
+            query,
+            n_bytes=BYTES_PER_NUMBER * count,
+            terminator=self._model.block_end,
+            timeout_s=self._timeout_s,
+        )
+        return np.frombuffer(payload, dtype="<f8").astype(np.float64)
+
+    # ------------------------------------------------------------------------------------------------ dialect
+
+    @abstractmethod
+    def _commands(self, sweep: Sweep) -> Iterable[str]:
+        """Return the commands that configure `sweep`, in order."""
+
+    @abstractmethod
+    def _read_backs(self, sweep: Sweep) -> dict[str, tuple[str, float]]:
+        """Return by query what it must answer: what that is, and its value."""
+
+    @abstractmethod
+    def _trigger_and_wait(self, configured: Configured) -> None:
+        """Make one sweep, or as many as are averaged, and return at their end."""
+
+    @abstractmethod
+    def _selections(self, sweep: Sweep) -> list[str]:
+        """Return the commands that select the trace of each parameter, in their order."""
+
+
+def is_linear(sweep: Sweep) -> bool:
+    """Return whether the sweep is one segment over more than one frequency."""
+    return len(sweep.segments) == 1 and sweep.segments[0].start_hz < sweep.segments[0].stop_hz
+
+
+def edge(sweep: Sweep) -> str:
+    """Return the slope of the external trigger as SCPI names it."""
+    return "POS" if sweep.trigger == "external-rising" else "NEG"
+
+
+def exact(value: float) -> str:
+    """Return `value` in full precision, as short as that allows."""
+    return f"{value:.15g}"
+
+
+def _is_no_error(entry: str) -> bool:
+    return entry.partition(",")[0].lstrip("+-") == "0"
