@@ -4,14 +4,14 @@ import contextlib
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.errors import InstrumentError
-from labctl.contract.microwave import SParameters, Sweep, SweepResult
+from labctl.contract.microwave import Segment, SParameters, Sweep, SweepResult
 from labctl_drivers.transport.link import LinkTimeoutError
 from labctl_drivers.vna.limits import Limits, check_form, rig_limits
 from labctl_drivers.vna.settings import AnalyserRules
@@ -33,6 +33,13 @@ class Configured:
     frequencies_hz: Real
     calibration: str
     deadline_s: float
+
+    def segments(self) -> Iterator[tuple[Segment, Real]]:
+        """Yield each segment with its part of the axis."""
+        first = 0
+        for segment in self.sweep.segments:
+            yield segment, self.frequencies_hz[first : first + segment.points]
+            first += segment.points
 
 
 class Analyser(ABC):

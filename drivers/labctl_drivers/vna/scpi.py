@@ -27,6 +27,7 @@ class ScpiAnalyser(Analyser):
 
     dialect: ClassVar[str]
     models: ClassVar[tuple[Model, ...]]
+    options_query: ClassVar[str | None] = "*OPT?"
     error_query: ClassVar[str]
     power_query: ClassVar[str]
     power_on: ClassVar[str]
@@ -65,7 +66,7 @@ class ScpiAnalyser(Analyser):
         self._model_name = fields[1].strip() if len(fields) > 1 else identity
         self._model = find_model(self.models, self._model_name, instrument=self._name, dialect=self.dialect)
         self._talk.tell("*CLS")
-        return f"{identity},{self._talk.ask('*OPT?')}"
+        return identity if self.options_query is None else f"{identity},{self._talk.ask(self.options_query)}"
 
     def _power_found_on(self) -> bool:
         return self._talk.ask_flag(self.power_query)
