@@ -67,9 +67,8 @@ class Analyser(ABC):
 
     @property
     def state_id(self) -> str:
-        """Name instrument, configuration and calibration."""
-        not_physics = {"sweep_margin", "trigger_wait_s"}
-        parts = [self._rules.model_dump_json(exclude=not_physics, exclude_defaults=True), self._identity]
+        """Name instrument, configuration and calibration; what the rig file allows does not change what is measured."""
+        parts = [self._identity]
         if self._configured is not None:
             parts += [repr(self._configured.sweep), self._configured.calibration]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

@@ -183,14 +183,7 @@ class LibreVna(Analyser):
     def _trace(self, parameter: str, frequencies_hz: Real) -> SParameters:
         """Return a trace (n_points,). Raises `InstrumentError` when it is of another sweep."""
         query = f":VNA:TRACE:DATA? {parameter}"
-        text = self._talk.ask(query, timeout_s=self._timeout_s).translate(str.maketrans("", "", "[] "))
-        try:
-            numbers = np.array([float(field) for field in text.split(",")])
-        except ValueError:
-            raise InstrumentError(self._name, f"answers '{text[:40]}', not a trace,", command=query) from None
-        if len(numbers) != COLUMNS * len(frequencies_hz):
-            cause = f"answers {len(numbers) // COLUMNS} points, not {len(frequencies_hz)},"
-            raise InstrumentError(self._name, cause, command=query)
+        numbers = self._talk.ask_numbers(query, COLUMNS * len(frequencies_hz), timeout_s=self._timeout_s)
         axis, real, imaginary = numbers.reshape(-1, COLUMNS).T
         # Without a span the axis is time.
         has_span = frequencies_hz[0] < frequencies_hz[-1]

@@ -37,6 +37,9 @@ class ScpiAnalyser(Analyser):
     """Corrected complex data of the selected trace."""
     axis_query: ClassVar[str]
     sweep_time_query: ClassVar[str]
+    points: ClassVar[str]
+    bandwidth: ClassVar[str]
+    power: ClassVar[str]
     text_format: ClassVar[str]
     block_format: ClassVar[tuple[str, str]]
     """64-bit numbers, least significant byte first."""
@@ -119,8 +122,11 @@ class ScpiAnalyser(Analyser):
         self._send(self.text_format)
         for command in self._commands(sweep):
             self._send(command)
-        for query, (what, value) in self._read_backs(sweep).items():
-            self._check_read_back(query, what, value)
+        if is_linear(sweep):
+            # Of a segment sweep the axis alone says how many points there are.
+            self._check_read_back(self.points, "points", sweep.points)
+        self._check_read_back(self.bandwidth, "IF bandwidth (Hz)", sweep.if_bandwidth_hz)
+        self._check_read_back(self.power, "power (dBm)", sweep.power_dbm)
         axis_hz = self._talk.ask_numbers(self.axis_query, sweep.points, timeout_s=self._timeout_s)
         return self._agree_on_blocks(axis_hz)
 
@@ -144,7 +150,8 @@ class ScpiAnalyser(Analyser):
         if not answer.startswith(wanted) or answer.endswith("32"):
             raise InstrumentError(self._name, f"answers {answer} where {wanted} was set", command=query)
 
-    def _check_read_back(self, query: str, what: str, value: float) -> None:
+    def _check_read_back(self, setting: str, what: str, value: float) -> None:
+        query = f"{setting}?"
         has = self._talk.ask_number(query)
         if abs(has - value) > READ_BACK_TOLERANCE * max(abs(value), 1.0):
             raise InstrumentError(self._name, f"has {what} {has:.12g} where {value:.12g} was set", command=query)
@@ -197,10 +204,6 @@ class ScpiAnalyser(Analyser):
     @abstractmethod
     def _commands(self, sweep: Sweep) -> Iterable[str]:
         """Return the commands that configure `sweep`, in order."""
-
-    @abstractmethod
-    def _read_backs(self, sweep: Sweep) -> dict[str, tuple[str, float]]:
-        """Return by query what it must answer: what that is, and its value."""
 
     @abstractmethod
     def _trigger_and_wait(self, configured: Configured) -> None:

@@ -1,1 +1,1 @@
-"""Virtual instruments: the far side of a command language. They know nothing of transports."""
+"""Virtual instruments on the real wire."""

@@ -165,9 +165,9 @@ def test_a_generator_left_on_is_switched_off_and_told(memory_link: Callable[...,
 @pytest.mark.parametrize(
     ("trace", "complaint"),
     [
-        (b"[3.2e9,1,0],[3.25e9,1,0]\n", "answers 2 points, not 5"),
+        (b"[3.2e9,1,0],[3.25e9,1,0]\n", "answers 6 numbers, not 15"),
         (b"[3.2e9,1,0],[3.25e9,1,0],[3.3e9,1,0],[3.35e9,1,0],[3.5e9,1,0]\n", "other frequencies than were set"),
-        (b"nothing\n", "not a trace"),
+        (b"nothing\n", "not numbers"),
     ],
 )
 def test_a_trace_that_is_not_of_this_sweep_is_an_error(

@@ -128,7 +128,7 @@ def test_a_short_or_garbled_scan_is_an_error_never_a_part(
     vna = shell(virtual)
     vna.open()
     vna.configure(SWEEP)
-    vna._link._execute = lambda request: change(virtual.execute(request) or b"")
+    vna._link._execute = lambda request: change(virtual.execute(request))
     with pytest.raises(InstrumentError, match=complaint):
         vna.sweep()
 
@@ -136,7 +136,7 @@ def test_a_short_or_garbled_scan_is_an_error_never_a_part(
 def test_the_shell_takes_bytes_one_by_one_and_answers_in_parts() -> None:
     virtual = VirtualNanoVnaShell(Engine(Resonator()))
     replies = [virtual.execute(bytes([byte])) for byte in b"version\r"]
-    assert replies == [None] * 7 + [b"version\r\n1.2.40\r\nch> "]
+    assert replies == [b""] * 7 + [b"version\r\n1.2.40\r\nch> "]
     parts = list(virtual.chunks(b"scan 3200000000 3400000000 101 1\r"))
     assert len(parts) == 6
     assert virtual.execute(b"nonsense\r") == b"nonsense\r\nnonsense?\r\nch> "
@@ -190,7 +190,7 @@ def test_a_short_fifo_is_an_error_never_a_part(binary: Callable[..., NanoVnaBina
     vna = binary(virtual)
     vna.open()
     vna.configure(SWEEP)
-    vna._link._execute = lambda request: (virtual.execute(request) or b"")[:-1] or None
+    vna._link._execute = lambda request: virtual.execute(request)[:-1]
     with pytest.raises(InstrumentError, match="the sweep did not end within"):
         vna.sweep()
 

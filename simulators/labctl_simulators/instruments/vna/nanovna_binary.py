@@ -45,7 +45,7 @@ class VirtualNanoVnaBinary:
             0x23: self._write,
         }
 
-    def execute(self, received: bytes) -> bytes | None:
+    def execute(self, received: bytes) -> bytes:
         """Take bytes and return the replies to every command that they complete."""
         self._pending += received
         replies = bytearray()
@@ -56,7 +56,7 @@ class VirtualNanoVnaBinary:
             command, self._pending = self._pending[:length], self._pending[length:]
             action = self._actions.get(command[0])
             replies += action(command) if action else b""
-        return bytes(replies) or None
+        return bytes(replies)
 
     def _read(self, command: bytes, length: int) -> bytes:
         return bytes(self._registers[command[1] : command[1] + length])

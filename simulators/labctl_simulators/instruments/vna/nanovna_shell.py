@@ -40,9 +40,9 @@ class VirtualNanoVnaShell:
             "scan": self._scan,
         }
 
-    def execute(self, received: bytes) -> bytes | None:
+    def execute(self, received: bytes) -> bytes:
         """Take bytes and return the echo, the answer and the prompt of every line that they complete."""
-        return b"".join(self.chunks(received)) or None
+        return b"".join(self.chunks(received))
 
     def chunks(self, received: bytes) -> Iterator[bytes]:
         """Yield what `execute` returns in parts, pausing between them."""
