@@ -1,6 +1,8 @@
 """Drivers of network analysers as a rig file builds them, over real transports, on virtual analysers."""
 
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,3 +102,29 @@ def test_a_trigger_that_does_not_come_leaves_the_power_off() -> None:
             analyser.sweep()
         assert not engine.rf_on
         analyser.close()
+
+
+def test_a_sweep_that_waits_does_not_hold_up_making_safe() -> None:
+    engine = Engine(Resonator())
+    virtual = VirtualKeysightPna(engine, edge_patience_s=0.5)
+    failures: list[InstrumentError] = []
+
+    def sweep() -> None:
+        try:
+            analyser.sweep()
+        except InstrumentError as error:
+            failures.append(error)
+
+    with ScpiSocketServer(virtual.execute) as serving:
+        analyser = built(drivers.KEYSIGHT_PNA, serving, trigger_wait="1 h")
+        analyser.open()
+        analyser.configure(Sweep(("S21",), SWEEP.segments, -10.0, 1e5, trigger="external-rising"))
+        sweeping = threading.Thread(target=sweep)
+        sweeping.start()
+        while not engine.waits_for_edge:
+            time.sleep(0.001)
+        analyser.make_safe()
+        assert not engine.rf_on
+        sweeping.join()
+        analyser.close()
+    assert len(failures) == 1

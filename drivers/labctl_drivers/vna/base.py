@@ -136,7 +136,7 @@ class Analyser(ABC):
         return SweepResult(values, overload, time_s)
 
     def make_safe(self) -> None:
-        """Stop sweeping and switch the power off; a link that fails is tried twice."""
+        """Switch the power off and stop, also under a sweep of another thread; a link that fails is tried twice."""
         self._power_is_on = False
         if self._limits is None:
             return

@@ -99,7 +99,7 @@ class LibreVna(Analyser):
         """Do nothing: a sweep does it."""
 
     def _switch_power_off(self) -> None:
-        self._talk.tell(":VNA:ACQ:STOP")
+        self._talk.link.write_now(":VNA:ACQ:STOP")
         self._talk.tell(":GEN:PORT 0")
         if self._power_found_on():
             raise InstrumentError(self._name, "does not stop", command=":VNA:ACQ:STOP")
