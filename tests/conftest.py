@@ -27,6 +27,9 @@ class MemoryLink:
     def write(self, command: str) -> None:
         self._exchange(command)
 
+    def write_now(self, command: str) -> None:
+        self._exchange(command)
+
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         reply = self._reply(command)
         if reply.startswith(b"#"):

@@ -3,20 +3,30 @@
 import dataclasses
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from labctl_drivers.vna.base import Analyser
+from labctl_drivers.vna.copper_mountain import CopperMountain
 from labctl_drivers.vna.keysight_ena import KeysightEna
 from labctl_drivers.vna.keysight_pna import KeysightPna, KeysightPnaRules
+from labctl_drivers.vna.librevna import LibreVna, LibreVnaRules
+from labctl_drivers.vna.nanovna import NanoVnaRules
+from labctl_drivers.vna.nanovna_binary import NanoVnaBinary
+from labctl_drivers.vna.nanovna_shell import NanoVnaShell
 from labctl_drivers.vna.rohde_schwarz import RohdeSchwarz
 from labctl_drivers.vna.settings import AnalyserRules
+from labctl_simulators.instruments.vna.copper_mountain import VirtualCopperMountain
 from labctl_simulators.instruments.vna.dut import Resonator
 from labctl_simulators.instruments.vna.engine import Engine, Hardware
 from labctl_simulators.instruments.vna.keysight_ena import VirtualKeysightEna
 from labctl_simulators.instruments.vna.keysight_pna import VirtualKeysightPna
+from labctl_simulators.instruments.vna.librevna import VirtualLibreVna
+from labctl_simulators.instruments.vna.nanovna_binary import VirtualNanoVnaBinary
+from labctl_simulators.instruments.vna.nanovna_shell import VirtualNanoVnaShell
 from labctl_simulators.instruments.vna.rohde_schwarz import VirtualRohdeSchwarz
 
 from labctl.contract.errors import InputError, InstrumentError
@@ -33,17 +43,39 @@ class Dialect:
     driver: Callable[..., Analyser]
     virtual: Callable[[Engine], Any]
     rules: type[AnalyserRules] = AnalyserRules
+    settings: dict[str, Any] = field(default_factory=dict)
     resolution: float = 1e-15
+    bytewise: bool = False
 
 
 DIALECTS = {
     "keysight-pna": Dialect(KeysightPna, VirtualKeysightPna, KeysightPnaRules),
     "keysight-ena": Dialect(KeysightEna, VirtualKeysightEna),
     "rohde-schwarz": Dialect(RohdeSchwarz, VirtualRohdeSchwarz),
+    "copper-mountain": Dialect(CopperMountain, VirtualCopperMountain),
+    "copper-mountain-text": Dialect(
+        CopperMountain, partial(VirtualCopperMountain, sends_blocks=False), resolution=1e-11
+    ),
+    "librevna": Dialect(LibreVna, partial(VirtualLibreVna, stale_s=0.02), LibreVnaRules, resolution=1e-5),
+    "nanovna-shell": Dialect(
+        NanoVnaShell, VirtualNanoVnaShell, NanoVnaRules, {"output_power": "-15 dBm"}, resolution=1e-6, bytewise=True
+    ),
+    "nanovna-binary": Dialect(
+        NanoVnaBinary,
+        partial(VirtualNanoVnaBinary, next_index=3),
+        NanoVnaRules,
+        {"output_power": "-15 dBm", "correction": "allowed"},
+        resolution=1e-8,
+        bytewise=True,
+    ),
 }
 
 EVERY = sorted(DIALECTS)
-SCPI = sorted(DIALECTS)
+SCPI = [name for name in EVERY if "nano" not in name]
+SWITCHED = [name for name in SCPI if name != "librevna"]
+"""Those whose RF is on from the first sweep on, also between sweeps."""
+CORRECTING = [name for name in EVERY if name != "nanovna-binary"]
+TRIGGERED = [name for name in EVERY if name not in ("librevna", "nanovna-shell", "nanovna-binary")]
 
 
 @dataclass
@@ -60,12 +92,12 @@ class Bench:
 
 
 @pytest.fixture
-def build(memory_link: Callable[..., Any]) -> Callable[..., Bench]:
+def build(memory_link: Callable[..., Any], memory_byte_link: Callable[..., Any]) -> Callable[..., Bench]:
     def build(name: str, rules: dict[str, Any] | None = None, **engine: Any) -> Bench:
         dialect = DIALECTS[name]
         hardware = Engine(Resonator(), **engine)
-        link = memory_link(dialect.virtual(hardware).execute)
-        settings = dialect.rules.model_validate(RULES | (rules or {}))
+        link = (memory_byte_link if dialect.bytewise else memory_link)(dialect.virtual(hardware).execute)
+        settings = dialect.rules.model_validate(RULES | dialect.settings | (rules or {}))
         return Bench(dialect.driver(settings, "vna", link, timeout_s=2.0), hardware, link)
 
     return build
@@ -135,7 +167,7 @@ def test_one_configuration_serves_many_sweeps(name: str, opened: Callable[..., B
     np.testing.assert_allclose(second.values, expected(bench.engine, SWEEP), atol=DIALECTS[name].resolution, rtol=0)
 
 
-@pytest.mark.parametrize("name", SCPI)
+@pytest.mark.parametrize("name", SWITCHED)
 def test_power_is_off_until_the_first_sweep_and_after_make_safe(name: str, opened: Callable[..., Bench]) -> None:
     bench = opened(name)
     bench.analyser.configure(SWEEP)
@@ -219,12 +251,12 @@ def test_the_state_names_configuration_and_rules(name: str, opened: Callable[...
     assert other.analyser.state_id != configured
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", CORRECTING)
 def test_uncorrected_data_are_an_error_where_correction_is_required(name: str, opened: Callable[..., Bench]) -> None:
     bench = opened(name, corrected=False)
     with pytest.raises(InstrumentError, match="no correction is active"):
         bench.analyser.configure(SWEEP)
-    assert not bench.engine.rf_on
+    assert not bench.engine.rf_on or DIALECTS[name].bytewise
     with pytest.raises(InstrumentError, match="no sweep is configured"):
         bench.analyser.sweep()
     lenient = opened(name, corrected=False, rules={"correction": "allowed"})
@@ -242,7 +274,7 @@ def test_power_left_on_is_switched_off_and_told(name: str, build: Callable[..., 
     bench.analyser.open()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", CORRECTING)
 def test_a_simulator_is_not_taken_for_hardware(name: str, build: Callable[..., Bench]) -> None:
     bench = build(name, rules={"simulated": False})
     with pytest.raises(InstrumentError, match="a simulator answers"):
@@ -270,10 +302,10 @@ def test_an_overload_is_flagged_and_the_power_goes_off(name: str, opened: Callab
     assert not bench.engine.rf_on
     bench.engine.hardware = Hardware()
     assert not bench.analyser.sweep().overload
-    assert bench.engine.rf_on
+    assert bench.engine.rf_on == (name in SWITCHED)
 
 
-@pytest.mark.parametrize("name", ["keysight-pna", "keysight-ena", "rohde-schwarz"])
+@pytest.mark.parametrize("name", TRIGGERED)
 @pytest.mark.parametrize("slope", ["rising", "falling"])
 def test_an_external_edge_starts_the_sweep(name: str, slope: Any, opened: Callable[..., Bench]) -> None:
     bench = opened(name)
@@ -293,4 +325,13 @@ def test_an_external_edge_starts_the_sweep(name: str, slope: Any, opened: Callab
     finally:
         given_up.set()
         pulses.join()
-    np.testing.assert_allclose(result.values, expected(bench.engine, SWEEP), atol=1e-15, rtol=0)
+    np.testing.assert_allclose(result.values, expected(bench.engine, SWEEP), atol=DIALECTS[name].resolution, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in TRIGGERED])
+def test_an_analyser_without_trigger_input_says_so(name: str, opened: Callable[..., Bench]) -> None:
+    bench = opened(name)
+    before = len(bench.sent)
+    with pytest.raises(InputError, match="no trigger input"):
+        bench.analyser.configure(dataclasses.replace(SWEEP, trigger="external-rising"))
+    assert len(bench.sent) == before

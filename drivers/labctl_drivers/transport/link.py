@@ -41,6 +41,10 @@ class Link(Protocol):
         """Send a command that has no reply. Raises `LinkError`."""
         ...
 
+    def write_now(self, command: str) -> None:
+        """Send a command that makes safe, cutting off an exchange that another thread waits for. Raises `LinkError`."""
+        ...
+
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         """Return the reply to a command, without its terminator; `timeout_s` replaces the link's own. `LinkError`."""
         ...

@@ -4,14 +4,14 @@ import contextlib
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.errors import InstrumentError
-from labctl.contract.microwave import SParameters, Sweep, SweepResult
+from labctl.contract.microwave import Segment, SParameters, Sweep, SweepResult
 from labctl_drivers.transport.link import LinkTimeoutError
 from labctl_drivers.vna.limits import Limits, check_form, rig_limits
 from labctl_drivers.vna.settings import AnalyserRules
@@ -33,6 +33,13 @@ class Configured:
     frequencies_hz: Real
     calibration: str
     deadline_s: float
+
+    def segments(self) -> Iterator[tuple[Segment, Real]]:
+        """Yield each segment with its part of the axis."""
+        first = 0
+        for segment in self.sweep.segments:
+            yield segment, self.frequencies_hz[first : first + segment.points]
+            first += segment.points
 
 
 class Analyser(ABC):
@@ -60,9 +67,8 @@ class Analyser(ABC):
 
     @property
     def state_id(self) -> str:
-        """Name instrument, configuration and calibration."""
-        not_physics = {"sweep_margin", "trigger_wait_s"}
-        parts = [self._rules.model_dump_json(exclude=not_physics, exclude_defaults=True), self._identity]
+        """Name instrument, configuration and calibration; what the rig file allows does not change what is measured."""
+        parts = [self._identity]
         if self._configured is not None:
             parts += [repr(self._configured.sweep), self._configured.calibration]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
@@ -130,7 +136,7 @@ class Analyser(ABC):
         return SweepResult(values, overload, time_s)
 
     def make_safe(self) -> None:
-        """Stop sweeping and switch the power off; a link that fails is tried twice."""
+        """Switch the power off and stop, also under a sweep of another thread; a link that fails is tried twice."""
         self._power_is_on = False
         if self._limits is None:
             return

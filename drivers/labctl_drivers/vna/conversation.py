@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from labctl.contract.errors import InstrumentError
 from labctl_drivers.transport.link import Link
 
+_WITHOUT_BRACKETS = str.maketrans("", "", "[]")
+
 
 class Conversation:
     """Commands and queries on a `Link`. Raises `InstrumentError` with the query for an answer that makes no sense."""
@@ -39,8 +41,8 @@ class Conversation:
         raise InstrumentError(self.link.name, f"answers '{answer}', neither yes nor no,", command=query)
 
     def ask_numbers(self, query: str, count: int, *, timeout_s: float | None = None) -> NDArray[np.float64]:
-        """Return an answer that is `count` numbers with commas between."""
-        answer = self.ask(query, timeout_s=timeout_s)
+        """Return an answer that is `count` numbers with commas between, whatever brackets group them."""
+        answer = self.ask(query, timeout_s=timeout_s).translate(_WITHOUT_BRACKETS)
         try:
             numbers = np.array([float(field) for field in answer.split(",")])
         except ValueError:

@@ -7,7 +7,6 @@ text with which an overload is queued (it also trips RF).
 import math
 import time
 from collections.abc import Iterator
-from typing import ClassVar
 
 from labctl.contract.microwave import Sweep
 from labctl_drivers.vna.base import Configured
@@ -36,11 +35,13 @@ class KeysightEna(ScpiAnalyser):
     data_query = ":CALC1:SEL:DATA:SDAT?"
     axis_query = ":SENS1:FREQ:DATA?"
     sweep_time_query = ":SENS1:SWE:TIME?"
+    points = ":SENS1:SWE:POIN"
+    bandwidth = ":SENS1:BAND:RES"
+    power = ":SOUR1:POW"
     text_format = ":FORM:DATA ASC"
     block_format = (":FORM:DATA REAL", ":FORM:BORD SWAP")
     format_query = ":FORM:DATA?"
     byte_order_query = ":FORM:BORD?"
-    bandwidth: ClassVar[str] = ":SENS1:BAND:RES"
 
     def _read_limits(self) -> Limits:
         ask = self._talk.ask_number
@@ -64,7 +65,7 @@ class KeysightEna(ScpiAnalyser):
             yield f":CALC1:PAR{index + 1}:DEF {parameter}"
         yield from _stimulus(sweep)
         yield f"{self.bandwidth} {exact(sweep.if_bandwidth_hz)}"
-        yield f":SOUR1:POW {exact(sweep.power_dbm)}"
+        yield f"{self.power} {exact(sweep.power_dbm)}"
         yield f":SENS1:AVER:COUN {sweep.averages}"
         yield f":SENS1:AVER:STAT {'ON' if sweep.averages > 1 else 'OFF'}"
         yield f":TRIG:SEQ:AVER {'ON' if sweep.averages > 1 else 'OFF'}"
@@ -74,14 +75,6 @@ class KeysightEna(ScpiAnalyser):
         else:
             yield ":TRIG:SOUR EXT"
             yield f":TRIG:EXT:SLOP {edge(sweep)}"
-
-    def _read_backs(self, sweep: Sweep) -> dict[str, tuple[str, float]]:
-        backs = {
-            f"{self.bandwidth}?": ("IF bandwidth (Hz)", sweep.if_bandwidth_hz),
-            ":SOUR1:POW?": ("power (dBm)", sweep.power_dbm),
-        }
-        # In a segment sweep the axis alone says how many points there are.
-        return {":SENS1:SWE:POIN?": ("points", sweep.points)} | backs if len(sweep.segments) == 1 else backs
 
     def _read_calibration(self) -> str:
         return "corrected" if self._talk.ask_flag(":SENS1:CORR:STAT?") else ""

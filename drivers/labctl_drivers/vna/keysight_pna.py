@@ -35,6 +35,9 @@ class KeysightPna(ScpiAnalyser):
     data_query = "CALC1:DATA? SDATA"
     axis_query = "CALC1:X?"
     sweep_time_query = "SENS1:SWE:TIME?"
+    points = "SENS1:SWE:POIN"
+    bandwidth = "SENS1:BAND"
+    power = "SOUR1:POW1"
     text_format = "FORM ASC,0"
     block_format = ("FORM REAL,64", "FORM:BORD SWAP")
     format_query = "FORM?"
@@ -50,9 +53,9 @@ class KeysightPna(ScpiAnalyser):
         return Limits(
             owner=f"a limit of the {self._model_name}",
             frequency_hz=(ask("SENS1:FREQ:STAR? MIN"), ask("SENS1:FREQ:STOP? MAX")),
-            power_dbm=(ask("SOUR1:POW1? MIN"), ask("SOUR1:POW1? MAX")),
-            if_bandwidth_hz=(ask("SENS1:BAND? MIN"), ask("SENS1:BAND? MAX")),
-            most_points=int(ask("SENS1:SWE:POIN? MAX")),
+            power_dbm=(ask(f"{self.power}? MIN"), ask(f"{self.power}? MAX")),
+            if_bandwidth_hz=(ask(f"{self.bandwidth}? MIN"), ask(f"{self.bandwidth}? MAX")),
+            most_points=int(ask(f"{self.points}? MAX")),
             most_segments=self._model.most_segments,
             ports=self._ports,
             segments_may_overlap=self._model.segments_may_overlap,
@@ -67,9 +70,9 @@ class KeysightPna(ScpiAnalyser):
                 yield f"CALC1:PAR:EXT '{_trace(parameter)}',{parameter}"
         yield self._selections(sweep)[0]
         yield from _stimulus(sweep)
-        yield f"SENS1:BAND {exact(sweep.if_bandwidth_hz)}"
+        yield f"{self.bandwidth} {exact(sweep.if_bandwidth_hz)}"
         yield "SOUR1:POW:COUP ON"
-        yield f"SOUR1:POW1 {exact(sweep.power_dbm)}"
+        yield f"{self.power} {exact(sweep.power_dbm)}"
         yield from _averaging(sweep)
         yield from self._trigger(sweep)
 
@@ -82,14 +85,6 @@ class KeysightPna(ScpiAnalyser):
         yield f"TRIG:SLOP {edge(sweep)}"
         yield "TRIG:SCOP ALL"
         yield "TRIG:SOUR EXT"
-
-    def _read_backs(self, sweep: Sweep) -> dict[str, tuple[str, float]]:
-        backs = {
-            "SENS1:BAND?": ("IF bandwidth (Hz)", sweep.if_bandwidth_hz),
-            "SOUR1:POW1?": ("power (dBm)", sweep.power_dbm),
-        }
-        # In a segment sweep the axis alone says how many points there are.
-        return {"SENS1:SWE:POIN?": ("points", sweep.points)} | backs if is_linear(sweep) else backs
 
     def _read_calibration(self) -> str:
         if not self._talk.ask_flag("SENS1:CORR:STAT?"):

@@ -21,6 +21,8 @@ class Limits:
     power_dbm: tuple[float, float] = (-math.inf, math.inf)
     if_bandwidth_hz: tuple[float, float] = (0.0, math.inf)
     most_points: int | None = None
+    points_of_each_segment: bool = False
+    """Whether `most_points` counts for each segment by itself."""
     most_segments: int | None = None
     ports: int = 9
     parameters: tuple[str, ...] = ()
@@ -44,11 +46,14 @@ class Limits:
             ),
             _outside(sweep.power_dbm, self.power_dbm, "power", "dBm"),
             _outside(sweep.if_bandwidth_hz, self.if_bandwidth_hz, "IF bandwidth", "Hz"),
-            _too_many(sweep.points, self.most_points, "points"),
+            _too_many(self._points(sweep), self.most_points, "points"),
             _too_many(len(sweep.segments), self.most_segments, "segments"),
             self._of_order(sweep.segments),
             self._of_trigger(sweep),
         )
+
+    def _points(self, sweep: Sweep) -> int:
+        return max(segment.points for segment in sweep.segments) if self.points_of_each_segment else sweep.points
 
     def _of_parameter(self, parameter: str) -> str | None:
         if self.parameters and parameter not in self.parameters:

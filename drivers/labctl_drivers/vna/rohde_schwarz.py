@@ -28,6 +28,9 @@ class RohdeSchwarz(ScpiAnalyser):
     data_query = "CALC1:DATA? SDAT"
     axis_query = "CALC1:DATA:STIM?"
     sweep_time_query = "SENS1:SWE:TIME?"
+    points = "SENS1:SWE:POIN"
+    bandwidth = "SENS1:BAND"
+    power = "SOUR1:POW"
     text_format = "FORM ASC"
     block_format = ("FORM REAL,64", "FORM:BORD SWAP")
     format_query = "FORM?"
@@ -39,9 +42,9 @@ class RohdeSchwarz(ScpiAnalyser):
         return Limits(
             owner=f"a limit of the {self._model_name}",
             frequency_hz=(ask("SENS1:FREQ:STAR? MIN"), ask("SENS1:FREQ:STOP? MAX")),
-            power_dbm=(ask("SOUR1:POW? MIN"), ask("SOUR1:POW? MAX")),
-            if_bandwidth_hz=(ask("SENS1:BAND? MIN"), ask("SENS1:BAND? MAX")),
-            most_points=int(ask("SENS1:SWE:POIN? MAX")),
+            power_dbm=(ask(f"{self.power}? MIN"), ask(f"{self.power}? MAX")),
+            if_bandwidth_hz=(ask(f"{self.bandwidth}? MIN"), ask(f"{self.bandwidth}? MAX")),
+            most_points=int(ask(f"{self.points}? MAX")),
             most_segments=self._model.most_segments,
             ports=self._ports,
             segments_may_overlap=self._model.segments_may_overlap,
@@ -58,8 +61,8 @@ class RohdeSchwarz(ScpiAnalyser):
         for parameter in sweep.parameters:
             yield f"CALC1:PAR:SDEF '{_trace(parameter)}','{parameter}'"
         yield self._selections(sweep)[0]
-        yield f"SENS1:BAND {exact(sweep.if_bandwidth_hz)}"
-        yield f"SOUR1:POW {exact(sweep.power_dbm)}"
+        yield f"{self.bandwidth} {exact(sweep.if_bandwidth_hz)}"
+        yield f"{self.power} {exact(sweep.power_dbm)}"
         yield from _stimulus(sweep)
         yield f"SENS1:SWE:COUN {sweep.averages}"
         yield f"SENS1:AVER:COUN {sweep.averages}"
@@ -70,14 +73,6 @@ class RohdeSchwarz(ScpiAnalyser):
             yield "TRIG1:LINK 'SWE'"
             yield f"TRIG1:SLOP {edge(sweep)}"
             yield "TRIG1:SOUR EXT"
-
-    def _read_backs(self, sweep: Sweep) -> dict[str, tuple[str, float]]:
-        backs = {
-            "SENS1:BAND?": ("IF bandwidth (Hz)", sweep.if_bandwidth_hz),
-            "SOUR1:POW?": ("power (dBm)", sweep.power_dbm),
-        }
-        # In a segment sweep the axis alone says how many points there are.
-        return {"SENS1:SWE:POIN?": ("points", sweep.points)} | backs if is_linear(sweep) else backs
 
     def _read_calibration(self) -> str:
         return "corrected" if self._talk.ask_flag("SENS1:CORR:STAT?") else ""

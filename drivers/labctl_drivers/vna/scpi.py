@@ -27,6 +27,7 @@ class ScpiAnalyser(Analyser):
 
     dialect: ClassVar[str]
     models: ClassVar[tuple[Model, ...]]
+    options_query: ClassVar[str | None] = "*OPT?"
     error_query: ClassVar[str]
     power_query: ClassVar[str]
     power_on: ClassVar[str]
@@ -36,6 +37,9 @@ class ScpiAnalyser(Analyser):
     """Corrected complex data of the selected trace."""
     axis_query: ClassVar[str]
     sweep_time_query: ClassVar[str]
+    points: ClassVar[str]
+    bandwidth: ClassVar[str]
+    power: ClassVar[str]
     text_format: ClassVar[str]
     block_format: ClassVar[tuple[str, str]]
     """64-bit numbers, least significant byte first."""
@@ -65,7 +69,7 @@ class ScpiAnalyser(Analyser):
         self._model_name = fields[1].strip() if len(fields) > 1 else identity
         self._model = find_model(self.models, self._model_name, instrument=self._name, dialect=self.dialect)
         self._talk.tell("*CLS")
-        return f"{identity},{self._talk.ask('*OPT?')}"
+        return identity if self.options_query is None else f"{identity},{self._talk.ask(self.options_query)}"
 
     def _power_found_on(self) -> bool:
         return self._talk.ask_flag(self.power_query)
@@ -76,7 +80,9 @@ class ScpiAnalyser(Analyser):
             raise InstrumentError(self._name, "RF does not come on: is it tripped?", command=self.power_on)
 
     def _switch_power_off(self) -> None:
-        for command in self.power_off:
+        switch_off, *stop = self.power_off
+        self._link.write_now(switch_off)
+        for command in stop:
             self._talk.tell(command)
         if self._talk.ask_flag(self.power_query):
             raise InstrumentError(self._name, "RF stays on", command=self.power_off[0])
@@ -118,8 +124,11 @@ class ScpiAnalyser(Analyser):
         self._send(self.text_format)
         for command in self._commands(sweep):
             self._send(command)
-        for query, (what, value) in self._read_backs(sweep).items():
-            self._check_read_back(query, what, value)
+        if is_linear(sweep):
+            # Of a segment sweep the axis alone says how many points there are.
+            self._check_read_back(self.points, "points", sweep.points)
+        self._check_read_back(self.bandwidth, "IF bandwidth (Hz)", sweep.if_bandwidth_hz)
+        self._check_read_back(self.power, "power (dBm)", sweep.power_dbm)
         axis_hz = self._talk.ask_numbers(self.axis_query, sweep.points, timeout_s=self._timeout_s)
         return self._agree_on_blocks(axis_hz)
 
@@ -143,7 +152,8 @@ class ScpiAnalyser(Analyser):
         if not answer.startswith(wanted) or answer.endswith("32"):
             raise InstrumentError(self._name, f"answers {answer} where {wanted} was set", command=query)
 
-    def _check_read_back(self, query: str, what: str, value: float) -> None:
+    def _check_read_back(self, setting: str, what: str, value: float) -> None:
+        query = f"{setting}?"
         has = self._talk.ask_number(query)
         if abs(has - value) > READ_BACK_TOLERANCE * max(abs(value), 1.0):
             raise InstrumentError(self._name, f"has {what} {has:.12g} where {value:.12g} was set", command=query)
@@ -196,10 +206,6 @@ class ScpiAnalyser(Analyser):
     @abstractmethod
     def _commands(self, sweep: Sweep) -> Iterable[str]:
         """Return the commands that configure `sweep`, in order."""
-
-    @abstractmethod
-    def _read_backs(self, sweep: Sweep) -> dict[str, tuple[str, float]]:
-        """Return by query what it must answer: what that is, and its value."""
 
     @abstractmethod
     def _trigger_and_wait(self, configured: Configured) -> None:

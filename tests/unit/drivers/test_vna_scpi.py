@@ -8,12 +8,14 @@ import pytest
 from labctl_drivers.vna.keysight_pna import KeysightPna, KeysightPnaRules
 from labctl_drivers.vna.rohde_schwarz import RohdeSchwarz
 from labctl_drivers.vna.settings import AnalyserRules
-from labctl_simulators.instruments.vna.dut import Resonator
-from labctl_simulators.instruments.vna.engine import Engine
+from labctl_simulators.instruments.vna.dut import PatternedCavity, Resonator
+from labctl_simulators.instruments.vna.engine import Engine, Hardware
 from labctl_simulators.instruments.vna.keysight_pna import VirtualKeysightPna
 from labctl_simulators.instruments.vna.rohde_schwarz import VirtualRohdeSchwarz
+from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
+from labctl_simulators.loopback.microwave_settings import SimulatedCavitySettings
 
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import InputError, InstrumentError
 from labctl.contract.microwave import Segment, Sweep
 from labctl.contract.units import parse_quantity
 
@@ -163,6 +165,30 @@ def test_an_error_after_the_sweep_is_told_and_the_power_goes_off(memory_link: Ca
     with pytest.raises(InstrumentError, match=r"reports \+104.*not found.*during sweep"):
         vna.sweep()
     assert not virtual.engine.rf_on
+
+
+def test_a_driver_sees_the_pattern_of_a_metasurface(memory_link: Callable[..., Any]) -> None:
+    settings = SimulatedCavitySettings.model_validate(
+        {
+            "box": {"length": "300 mm", "width": "200 mm", "height": "15 mm", "quality": 300, "posts": 2},
+            "elements": {"count": 6},
+            "antennas": {"count": 2},
+            "seed": 3,
+        }
+    )
+    cavity = PatternedCavity(SimulatedCavity(settings, "box"))
+    engine = Engine(cavity, Hardware(frequency_hz=cavity.frequency_hz))
+    vna = pna(memory_link(VirtualKeysightPna(engine).execute))
+    vna.open()
+    frequencies_hz = vna.configure(Sweep(("S21",), (Segment(3.2e9, 3.4e9, 3),), -15.0, 1000.0))
+    seen: list[np.ndarray] = []
+    for pattern in ([0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 0, 1]):
+        cavity.show(np.array(pattern, dtype=np.uint8))
+        seen.append(vna.sweep().values)
+        np.testing.assert_array_equal(seen[-1][0], cavity.s_parameters(frequencies_hz)[:, 1, 0])
+    assert np.abs(seen[0] - seen[1]).max() > 1e-4
+    with pytest.raises(InputError, match=r"above .* Hz \(a limit of the N5242B\)"):
+        vna.configure(Sweep(("S21",), (Segment(3.2e9, 20e9, 3),), -15.0, 1000.0))
 
 
 def test_rules_read_quantities_and_refuse_what_cannot_work() -> None:

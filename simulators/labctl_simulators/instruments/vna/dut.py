@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
-from labctl_simulators.physics.enclosure import Complex, Real
+from labctl_simulators.physics.enclosure import LIGHT_SPEED_M_PER_S, THICKEST_WIRE, Complex, Real, joined
+
+INSIDE = 1e-6
+"""How far, as a fraction, the limits of a model are kept away from."""
 
 
 class Dut(Protocol):
@@ -70,6 +73,15 @@ class PatternedCavity:
     def n_elements(self) -> int:
         """Number of elements."""
         return len(self._states)
+
+    @property
+    def frequency_hz(self) -> tuple[float, float]:
+        """Lowest and highest frequency at which the model of the box holds: an analyser on it goes no further."""
+        layout = self._cavity.layout
+        wires = joined(layout.antennas, layout.elements, layout.posts)
+        thickest_m = float(wires.radius_m.max())
+        highest_hz = min(layout.plates.cutoff_hz, THICKEST_WIRE * LIGHT_SPEED_M_PER_S / (2.0 * math.pi * thickest_m))
+        return layout.first_mode_hz * (1.0 + INSIDE), highest_hz * (1.0 - INSIDE)
 
     def show(self, pattern: NDArray[np.uint8]) -> None:
         """Set the level of every element (n_elements,). Raises `ValueError` for a pattern that does not fit."""

@@ -23,6 +23,7 @@ class VirtualScpiAnalyser:
     """
 
     identity: ClassVar[str]
+    options: ClassVar[str | None] = '"010"'
     wakes_big_endian: ClassVar[bool] = True
     no_error: ClassVar[str] = '+0,"No error"'
     terminator: ClassVar[bytes] = b"\n"
@@ -37,7 +38,8 @@ class VirtualScpiAnalyser:
         self.add_event("*WAI", lambda _: self._wait())
         self.add_event("*RST", lambda _: self._preset())
         self.tree.add("*IDN?", lambda _: self.identity)
-        self.tree.add("*OPT?", lambda _: '"010"')
+        if self.options is not None:
+            self.tree.add("*OPT?", lambda _: self.options)
         self.tree.add("*OPC?", self._operation_complete)
         self.tree.add("*ESR?", lambda _: self.tree.take_event_status())
         self.tree.add("SYSTem:ERRor[:NEXT]?", lambda _: self.tree.next_error())
@@ -114,20 +116,9 @@ class VirtualScpiAnalyser:
         """Return real and imaginary parts in turn, in the format that is set."""
         return self.show_numbers(np.ascontiguousarray(values).view(np.float64))
 
-    def add_format(self, header: str, *, words: Sequence[str] = ("ASCii", "REAL")) -> None:
+    def add_format(self, header: str) -> None:
         """Let `header` choose between text and blocks of 64-bit numbers, and `FORMat:BORDer` their byte order."""
-
-        def choose(call: Call) -> None:
-            known = {word.upper()[: 4 if word == "REAL" else 3] for word in words}
-            word = call.text().upper()
-            name = "REAL" if word == "REAL" else word[:3]
-            if name not in known:
-                raise ScpiError(*ILLEGAL_VALUE)
-            if name == "REAL" and len(call.parameters) > 1 and call.number(1) != 64:
-                raise ScpiError(*ILLEGAL_VALUE)
-            self._sends_blocks = name == "REAL"
-
-        self.add_event(header, choose)
+        self.add_event(header, self.choose_format)
         self.tree.add(header + "?", lambda _: self.show_format())
         self.add_word(
             "FORMat:BORDer",
@@ -135,6 +126,14 @@ class VirtualScpiAnalyser:
             lambda word: setattr(self, "_big_endian", word == "NORM"),
             "NORM" if self.wakes_big_endian else "SWAP",
         )
+
+    def choose_format(self, call: Call) -> None:
+        """Set the format of numbers. Raises `ScpiError` for another than text and blocks of 64-bit numbers."""
+        word = call.text().upper()
+        narrow = word == "REAL" and len(call.parameters) > 1 and call.number(1) != 64
+        if word not in ("ASC", "ASCII", "REAL") or narrow:
+            raise ScpiError(*ILLEGAL_VALUE)
+        self._sends_blocks = word == "REAL"
 
     def show_format(self) -> str:
         """Return the format as this make names it."""
