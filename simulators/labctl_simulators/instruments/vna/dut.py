@@ -81,7 +81,7 @@ class PatternedCavity:
         wires = joined(layout.antennas, layout.elements, layout.posts)
         thickest_m = float(wires.radius_m.max())
         highest_hz = min(layout.plates.cutoff_hz, THICKEST_WIRE * LIGHT_SPEED_M_PER_S / (2.0 * math.pi * thickest_m))
-        return layout.first_mode_hz * (1.0 + INSIDE), highest_hz * (1.0 - INSIDE)
+        return first_mode_hz(layout.size_m) * (1.0 + INSIDE), highest_hz * (1.0 - INSIDE)
 
     def show(self, pattern: NDArray[np.uint8]) -> None:
         """Set the level of every element (n_elements,). Raises `ValueError` for a pattern that does not fit."""
