@@ -1,11 +1,12 @@
 """What some layers can do besides being measured. A layer offers a capability by having its methods."""
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.layer import Drives, Misfit
+from labctl.contract.layer import Channel, Drives, Misfit
 
 
 @runtime_checkable
@@ -34,5 +35,41 @@ class DomainLimited(Protocol):
     def misfit(self, drives: Drives) -> Misfit | None:
         """Return the first of `drives` (n, n_inputs) that the layer would refuse though all are within its inputs'
         ranges and levels; open or not.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenParameters:
+    """What was asked for and what the hardware holds since, both (n_parameters,); `applied` are levels where it has
+    levels.
+    """
+
+    commanded: NDArray[np.float64]
+    applied: NDArray[np.float64]
+
+
+@runtime_checkable
+class ParameterSink(Protocol):
+    """A layer with parameters of its own that can be set: bits of a metasurface, a bias phase, a gain.
+
+    What was measured before a write belongs to another state: `state_id` names the parameters, too.
+    """
+
+    @property
+    def parameters(self) -> tuple[Channel, ...]:
+        """Describe the parameters: their ranges, and their levels where they have some; valid before `open`."""
+        ...
+
+    @property
+    def written(self) -> WrittenParameters:
+        """Return the last write; before the first, what the layer begins with."""
+        ...
+
+    def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
+        """Set the parameters (n_parameters,) to the nearest of their levels; return when they are latched and settled.
+
+        They are read back where the hardware can. Raises `DriveError`, before anything is sent, for values out of range
+        or not finite, and `InstrumentError` when the hardware refuses or holds something else. The layer is open.
         """
         ...

@@ -1,0 +1,223 @@
+"""The microwave layer: patterns of a metasurface in, S-parameters between antennas out."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.capabilities import WrittenParameters
+from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
+from labctl.contract.errors import DriveError, InstrumentError, SettingError
+from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern
+from labctl.contract.readout import READINGS, readout_channels
+from labctl_drivers.layers.microwave_settings import MicrowaveSettings
+
+CHUNK_ROWS = 64
+CHUNK_S = 0.05
+
+
+class MicrowaveLayer:
+    """A `PhysicalLayer` on any `NetworkAnalyser` and `Metasurface`. One pass is one pattern and one sweep."""
+
+    def __init__(self, settings: MicrowaveSettings, analyser: NetworkAnalyser, surface: Metasurface, name: str) -> None:
+        """Raise `InputError` for a sweep beyond the analyser's limits and for elements that are not there."""
+        self._settings = settings
+        self._analyser = analyser
+        self._surface = surface
+        self._sweep = settings.sweep
+        analyser.check(self._sweep)
+        self._driven = _driven_elements(settings, surface)
+        self._kept: Pattern = np.zeros(surface.n_elements, dtype=np.uint8)
+        self._info = _layer_info(settings, analyser, surface, self._driven, name)
+        self._configured: str | None = None
+
+    @property
+    def info(self) -> LayerInfo:
+        """Describe elements and frequencies; valid before `open`."""
+        return self._info
+
+    @property
+    def state_id(self) -> str:
+        """Name the operating point, both instruments, and the elements that no drive sets."""
+        # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
+        own = self._settings.model_dump_json(exclude={"pass_s"}, exclude_defaults=True)
+        instruments = (self._configured or self._analyser.state_id) + self._surface.state_id
+        kept = self._kept.tobytes().hex() if self._kept.any() else ""
+        return hashlib.sha256((own + instruments + kept).encode()).hexdigest()[:12]
+
+    def open(self) -> None:
+        """Open both instruments and configure the sweep. Raises `InstrumentError` and leaves neither open then."""
+        try:
+            self._surface.open()
+            self._analyser.open()
+            self._configure()
+        except BaseException:
+            self.close()
+            raise
+
+    def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
+        """Show a pattern and sweep, row by row; no sweep begins before its pattern is acknowledged and has settled.
+
+        A sweep that overloads a receiver marks its row. Raises `DriveError` before anything is sent, `InstrumentError`
+        after everything measured before it has been yielded.
+        """
+        check_drives(self._info, drives, ids)
+        return self._chunks(drives, ids, stop)
+
+    def make_safe(self) -> None:
+        """Switch the power off and show the rest pattern."""
+        self._analyser.make_safe()
+        self._surface.make_safe()
+
+    def close(self) -> None:
+        """Close both instruments."""
+        self._configured = None
+        self._analyser.close()
+        self._surface.close()
+
+    def _configure(self) -> None:
+        """Set the analyser up, unless it has been left as this layer needs it."""
+        if self._analyser.state_id != self._configured:
+            self._analyser.configure(self._sweep)
+            self._configured = self._analyser.state_id
+
+    def _pattern(self, drive: NDArray[np.floating]) -> Pattern:
+        pattern = self._kept.copy()
+        pattern[self._driven] = np.rint(drive.astype(np.float64) * (self._surface.levels - 1))
+        return pattern
+
+    def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
+        waiting: list[_Row] = []
+        flushed_s = time.monotonic()
+        try:
+            for row_id, drive in zip(ids.tolist(), drives, strict=True):
+                if stop.is_set():
+                    break
+                waiting.append(self._pass(row_id, drive))
+                if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
+                    yield _chunk(waiting)
+                    waiting, flushed_s = [], time.monotonic()
+        except InstrumentError:
+            if waiting:
+                yield _chunk(waiting)
+            raise
+        if waiting:
+            yield _chunk(waiting)
+
+    def _pass(self, row_id: int, drive: NDArray[np.floating]) -> "_Row":
+        self._configure()
+        self._surface.show(self._pattern(drive))
+        result = self._analyser.sweep()
+        with np.errstate(divide="ignore"):
+            values = READINGS[self._settings.readout].read(result.values)
+        return _Row(row_id, values, _status(values, overload=result.overload), result.time_s)
+
+
+class TunableMicrowaveLayer(MicrowaveLayer):
+    """A microwave layer with elements that no drive sets: a `ParameterSink`."""
+
+    def __init__(self, settings: MicrowaveSettings, analyser: NetworkAnalyser, surface: Metasurface, name: str) -> None:
+        super().__init__(settings, analyser, surface, name)
+        self._tuned = np.setdiff1d(np.arange(surface.n_elements), self._driven)
+        self._parameters = _element_channels(self._tuned, surface.levels)
+        begin = np.zeros(len(self._tuned))
+        self._written = WrittenParameters(begin, begin)
+
+    @property
+    def parameters(self) -> tuple[Channel, ...]:
+        """Describe the elements that no drive sets."""
+        return self._parameters
+
+    @property
+    def written(self) -> WrittenParameters:
+        """Return the last write; zeros before the first."""
+        return self._written
+
+    def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
+        """Set the elements (n_parameters,) to their nearest levels, with every driven element at 0.
+
+        Raises `DriveError` for values out of range, `InstrumentError` when the surface refuses or holds something else;
+        the layer then keeps the elements as they were.
+        """
+        commanded = values.astype(np.float64)
+        if commanded.shape != self._tuned.shape or not ((commanded >= 0.0) & (commanded <= 1.0)).all():
+            raise DriveError(
+                f"layer '{self.info.name}' takes {len(self._tuned)} parameters from 0 to 1, got an array of "
+                f"{values.shape}" + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
+            )
+        steps = self._surface.levels - 1
+        kept = self._kept.copy()
+        kept[self._tuned] = np.rint(commanded * steps)
+        self._surface.show(kept)
+        self._kept = kept
+        self._written = WrittenParameters(commanded, kept[self._tuned] / steps)
+        return self._written
+
+
+class _Row(NamedTuple):
+    id: int
+    values: NDArray[np.float64]
+    status: RowStatus
+    time_s: float
+
+
+def _chunk(rows: list[_Row]) -> Responses:
+    return Responses(
+        ids=np.array([row.id for row in rows], dtype=np.int64),
+        values=np.stack([row.values for row in rows]),
+        status=np.array([row.status for row in rows], dtype=np.uint8),
+        time_s=np.array([row.time_s for row in rows]),
+    )
+
+
+def _status(values: NDArray[np.float64], *, overload: bool) -> RowStatus:
+    if overload:
+        return RowStatus.OVERLOAD
+    return RowStatus.OK if np.isfinite(values).all() else RowStatus.FAILED
+
+
+def _driven_elements(settings: MicrowaveSettings, surface: Metasurface) -> NDArray[np.int64]:
+    if settings.driven is None:
+        return np.arange(surface.n_elements)
+    for place, element in enumerate(settings.driven):
+        if element >= surface.n_elements:
+            message = f"driven: '{surface.name}' has elements 0 to {surface.n_elements - 1}, and no {element}"
+            raise SettingError(("driven", place), message)
+    return np.array(settings.driven, dtype=np.int64)
+
+
+def _element_channels(elements: NDArray[np.int64], levels: int) -> tuple[Channel, ...]:
+    return tuple(Channel(f"element{element}", "state", 0.0, 1.0, levels) for element in elements.tolist())
+
+
+def _layer_info(
+    settings: MicrowaveSettings,
+    analyser: NetworkAnalyser,
+    surface: Metasurface,
+    driven: NDArray[np.int64],
+    name: str,
+) -> LayerInfo:
+    return LayerInfo(
+        name=name,
+        inputs=_element_channels(driven, surface.levels),
+        outputs=readout_channels(settings.parameters, settings.sweep_hz, settings.readout),
+        nominal_pass_s=settings.pass_s,
+        resources=frozenset({analyser.name, surface.name}),
+        simulated=analyser.simulated and surface.simulated,
+        response_dtype="float64",
+    )
+
+
+def _build(settings: MicrowaveSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> MicrowaveLayer:
+    analyser = pick_instrument(instruments, settings.analyser, NetworkAnalyser, context.name, at=("analyser",))
+    surface = pick_instrument(instruments, settings.metasurface, Metasurface, context.name, at=("metasurface",))
+    fully_driven = settings.driven is None or len(settings.driven) == surface.n_elements
+    kind = MicrowaveLayer if fully_driven else TunableMicrowaveLayer
+    return kind(settings, analyser, surface, context.name)
+
+
+DRIVER = LayerDriver(MicrowaveSettings, _build)
