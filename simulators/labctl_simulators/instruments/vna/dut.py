@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from labctl_simulators.physics.enclosure import LIGHT_SPEED_M_PER_S, THICKEST_WIRE, Complex, Real, joined
+from labctl_simulators.physics.metasurface import first_mode_hz
 
 INSIDE = 1e-6
 """How far, as a fraction, the limits of a model are kept away from."""
