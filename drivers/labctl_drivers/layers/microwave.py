@@ -93,6 +93,8 @@ class MicrowaveLayer:
     def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
         waiting: list[_Row] = []
         flushed_s = time.monotonic()
+        if len(ids) and not stop.is_set():
+            self._configure()
         try:
             for row_id, drive in zip(ids.tolist(), drives, strict=True):
                 if stop.is_set():
@@ -109,7 +111,6 @@ class MicrowaveLayer:
             yield _chunk(waiting)
 
     def _pass(self, row_id: int, drive: NDArray[np.floating]) -> "_Row":
-        self._configure()
         self._surface.show(self._pattern(drive))
         result = self._analyser.sweep()
         with np.errstate(divide="ignore"):
