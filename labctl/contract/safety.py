@@ -29,7 +29,8 @@ class SafeStep:
     `what` says it in words, `address` is the instrument's as the rig file spells it, by which it is locked, too. To
     `TCPIP::HOST::PORT::SOCKET` labctl sends `data` itself; any other address needs `through`, the `module:function` of
     the driver's package that is called with the step and a time-out in seconds and raises `OSError` when it cannot.
-    Where `expected` is given, the step is done when the reply contains it; else when everything is sent.
+    Where `expected` is given, the step is done when the reply contains it; else when everything is sent. `baud` is a
+    serial port's.
     """
 
     order: SafeOrder
@@ -38,6 +39,7 @@ class SafeStep:
     data: bytes
     expected: bytes = b""
     through: str = ""
+    baud: int = 115200
 
 
 @runtime_checkable

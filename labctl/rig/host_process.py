@@ -127,7 +127,7 @@ class HostProcess:
             thread.join(within_s)
 
     def _send(self) -> None:
-        with cast("BinaryIO", self._process.stdin) as stdin, suppress(OSError):
+        with suppress(OSError), cast("BinaryIO", self._process.stdin) as stdin:
             while True:
                 try:
                     data = self._outgoing.get(timeout=BEAT_S)

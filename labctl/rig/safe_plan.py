@@ -49,6 +49,7 @@ def steps_from_json(described: Iterable[dict[str, Any]]) -> tuple[SafeStep, ...]
             step["data"].encode("latin-1"),
             step["expected"].encode("latin-1"),
             step["through"],
+            step["baud"],
         )
         for step in described
     )

@@ -55,7 +55,7 @@ def test_steps_are_collected_in_the_order_of_safety() -> None:
 
 
 def test_steps_survive_being_written() -> None:
-    steps = (SafeStep(SafeOrder.REST, "surface at rest", "A", bytes(range(256)), b"\xff", "m:f"),)
+    steps = (SafeStep(SafeOrder.REST, "surface at rest", "A", bytes(range(256)), b"\xff", "m:f", 9600),)
     assert steps_from_json(steps_as_json(steps)) == steps
 
 
