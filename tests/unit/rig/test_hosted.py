@@ -84,9 +84,7 @@ def host_of(rig: Rig) -> int:
 
 def is_off_soon(bench: Any, since_s: float) -> None:
     until(lambda: bench.ask()["rf"] is False)
-    state = bench.ask()
-    (off_s, *_) = [when_s for what, when_s in state["safe"] if what == "OUTP OFF"]
-    assert off_s - since_s < SAFE_WITHIN_S
+    assert bench.ask()["turned_off_s"] - since_s < SAFE_WITHIN_S
     until(lambda: [what for what, _ in bench.ask()["safe"]][:3] == IN_ORDER)
 
 
