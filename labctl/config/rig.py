@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from labctl.config.names import Name, PartName
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
+from labctl.contract.units import Seconds
 
 RIG_SCHEMA = "labctl/rig/1"
 
@@ -27,6 +28,25 @@ def _named_by(key: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+class HostSettings(Settings):
+    """The process that drives the rig's instruments, and the guard beside it."""
+
+    when: Literal["needed", "always"] = Field(
+        default="needed",
+        description="needed: when an instrument is not safe by itself once its driver is gone; always: simulators too",
+    )
+    safe_within_s: Annotated[Seconds, Field(ge=0.2, le=60)] = Field(
+        alias="safe_within",
+        default=2.0,
+        description="time in which all is safe after labctl is killed, hangs or is told to stop at once",
+    )
+    patience_s: Annotated[Seconds, Field(gt=0, le=86400)] = Field(
+        alias="patience",
+        default=60.0,
+        description="how much longer than a layer's nominal time an instrument may take before it counts as hung",
+    )
+
+
 class RigFile(Settings):
     """One rig. Instruments and layers stay as written until their drivers are known."""
 
@@ -36,6 +56,7 @@ class RigFile(Settings):
         default=1.0, description="laboratory seconds per second of waiting; instant: never wait. Real hardware needs 1"
     )
     power_w: float | None = Field(default=None, ge=0, description="what the rig draws in watts, for energy figures")
+    host: HostSettings = Field(default_factory=HostSettings, description="the process that drives the instruments")
     instruments: Annotated[dict[PartName, Body], _named_by("driver")] = Field(
         default_factory=dict, description="instruments by name; `driver` says what they are"
     )

@@ -20,6 +20,7 @@ from labctl.network.network import MisfitError, build_network
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.record.bundle import read_bundle
+from labctl.rig.client import hosted
 from labctl.rig.rig import Rig, build_rig, find_layer
 
 
@@ -76,11 +77,11 @@ class Bench:
 
 
 def build_bench(loaded: LoadedExperiment) -> Bench:
-    """Build the rigs of an experiment and find the layer of each block; touches no hardware.
+    """Build the rigs of an experiment and find the layer of each block; touches no hardware and starts no process.
 
     Raises `ConfigError` at the line that is wrong.
     """
-    rigs = {role: build_rig(rig) for role, rig in loaded.rigs.items()}
+    rigs = {role: hosted(rig, build_rig(rig)) for role, rig in loaded.rigs.items()}
     layers: list[PhysicalLayer] = []
     for number, block in enumerate(loaded.experiment.network.blocks):
         with errors_at(loaded.document, "network", "blocks", number, "layer"):

@@ -23,7 +23,7 @@ from labctl.orchestrator.stopping import Stopped
 from labctl.orchestrator.training import Observer, Training, TrainingRecord
 from labctl.record.reader import Checkpoint, LogReader
 from labctl.record.writer import PassLog
-from labctl.rig.rig import made_safe
+from labctl.rig.rig import made_safe, name_run
 
 _log = logging.getLogger(__name__)
 
@@ -158,6 +158,7 @@ def made_safe_ending(bench: Bench, log: PassLog) -> Generator[None]:
     """Make the bench safe before anything else is done, then note in the log what went wrong."""
     try:
         with made_safe(bench.rigs.values()):
+            name_run(bench.rigs.values(), log.path.parent.name)
             yield
     except Stopped:
         _log.info("stopped as asked")

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from labctl.config.errors import closest
 from labctl.config.loading import LoadedRig
@@ -12,6 +13,7 @@ from labctl.contract.clock import Clock, SimulatedClock, WallClock
 from labctl.contract.driver import BuildContext, Instrument
 from labctl.contract.errors import InputError, InstrumentError
 from labctl.contract.layer import PhysicalLayer
+from labctl.contract.safety import Safeguarded
 from labctl.rig.drivers import instrument_driver, layer_driver
 
 _log = logging.getLogger(__name__)
@@ -19,14 +21,27 @@ _log = logging.getLogger(__name__)
 Part = Instrument | PhysicalLayer
 
 
+@runtime_checkable
+class Attributed(Protocol):
+    """A part that tells others whose it is."""
+
+    def name_run(self, run: str) -> None:
+        """Take over the name of the run that uses it. Never raises."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rig:
-    """Everything one rig file names, by name. Building it touches no hardware."""
+    """Everything one rig file names, by name. Building it touches no hardware.
+
+    Where a `host` drives the rig, it alone is opened, made safe and closed, and the layers reach theirs through it.
+    """
 
     name: str
     instruments: Mapping[str, Instrument]
     layers: Mapping[str, PhysicalLayer]
     power_w: float | None
+    host: Instrument | None = None
 
     @property
     def simulated(self) -> bool:
@@ -85,13 +100,12 @@ def opened(rigs: Collection[Rig]) -> Generator[None]:
 
     Raises one `InstrumentError` that names everything that failed to open.
     """
-    parts = _parts(rigs)
     try:
         with made_safe(rigs):
-            _open_all(parts)
+            open_parts(rigs)
             yield
     finally:
-        _each(reversed(parts), "close", lambda part: part.close())
+        close_parts(rigs)
 
 
 @contextmanager
@@ -100,11 +114,49 @@ def made_safe(rigs: Collection[Rig]) -> Generator[None]:
     try:
         yield
     finally:
-        _each(reversed(_parts(rigs)), "make safe", lambda part: part.make_safe())
+        make_parts_safe(rigs)
+
+
+def name_run(rigs: Collection[Rig], run: str) -> None:
+    """Tell those who find an instrument of `rigs` in use which run uses it."""
+    for _, part in _parts(rigs):
+        if isinstance(part, Attributed):
+            part.name_run(run)
+
+
+def open_parts(rigs: Collection[Rig]) -> None:
+    """Open all instruments and layers. Raises one `InstrumentError` that names everything that failed to open."""
+    _open_all(_parts(rigs))
+
+
+def make_parts_safe(rigs: Collection[Rig], *, safeguarded_only: bool = False) -> bool:
+    """Make instruments and layers safe, what radiates first; return whether not one of them raised an error.
+
+    Those without a safe plan follow in reverse order of opening, unless only those with one are asked for.
+    """
+    parts = list(reversed(_parts(rigs)))
+    first = sorted((part for part in parts if _order(part) is not None), key=lambda part: _order(part) or 0)
+    others = [] if safeguarded_only else [part for part in parts if _order(part) is None]
+    return _each(iter([*first, *others]), "make safe", lambda part: part.make_safe())
+
+
+def close_parts(rigs: Collection[Rig]) -> None:
+    """Close all instruments and layers."""
+    _each(reversed(_parts(rigs)), "close", lambda part: part.close())
+
+
+def _order(named: tuple[str, Part]) -> int | None:
+    """Return where the safe plan of a part begins in the order of making safe, None for a part without one."""
+    part = named[1]
+    return min((int(step.order) for step in part.safe_plan()), default=None) if isinstance(part, Safeguarded) else None
 
 
 def _parts(rigs: Collection[Rig]) -> list[tuple[str, Part]]:
-    return [part for rig in rigs for part in (*rig.instruments.items(), *rig.layers.items())]
+    return [
+        part
+        for rig in rigs
+        for part in ([("host", rig.host)] if rig.host else [*rig.instruments.items(), *rig.layers.items()])
+    ]
 
 
 def _open_all(parts: Sequence[tuple[str, Part]]) -> None:
@@ -126,19 +178,25 @@ def _each(
     parts: Iterator[tuple[str, Part]],
     action: str,
     act: Callable[[Part], None],
-) -> None:
-    """Act on every part, whatever the ones before it did: one that fails must not keep the next one unsafe."""
+) -> bool:
+    """Act on every part, whatever the ones before it did: one that fails must not keep the next one unsafe.
+
+    Return whether none failed.
+    """
     interrupt: BaseException | None = None
+    failed = False
     for name, part in parts:
         try:
             act(part)
         except Exception:  # noqa: BLE001 - whatever fails, the next part must still be made safe
             _log.exception("could not %s '%s'", action, name)
+            failed = True
         except BaseException as error:  # noqa: BLE001 - an impatient Ctrl-C waits for the parts that remain
             _log.exception("interrupted: could not %s '%s'", action, name)
             interrupt = error
     if interrupt is not None:
         raise interrupt
+    return not failed
 
 
 def _clock(scale: float | str) -> Clock:
