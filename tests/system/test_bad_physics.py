@@ -367,6 +367,14 @@ DRIVES = {
         DIRECT,
         ("input element", " (feature '", "write `encoder: two-bit`"),
     ),
+    "ranks onto one-bit elements": (
+        "cave.yaml",
+        "{kind: quantile}",
+        "{kind: one-hot}",
+        "",
+        "{kind: quantile}",
+        ("encoder quantile sends any values", "{kind: quantile, cells: 2, mix: orthogonal}"),
+    ),
     "louder than was recorded": (
         "tape.yaml",
         "{kind: fitted-range}",
@@ -410,16 +418,27 @@ def test_direct_drives_of_a_later_block_onto_levels(labctl: "Labctl", rigs: Path
     refused(labctl, rigs, tree_of, place(rigs, "wine.yaml", "direct, skip"), says)
 
 
-def test_data_that_are_bits_are_sent_directly(labctl: "Labctl", rigs: Path, tree_of: "Tree") -> None:
-    """Zeros and ones in the data are what one-bit elements can be set to."""
-    choose(rigs, "cave.yaml")
-    replaced("wine.yaml", "{kind: two-bit, mix: orthogonal}", "direct")(rigs)
-    replaced("wine.yaml", "source: csv, path: wine.csv, label: cultivar", "source: npz, path: bits.npz")(rigs)
+@pytest.mark.parametrize(
+    ("rig", "levels", "named", "instead"),
+    [
+        ("cave.yaml", 2, "the 2 levels 0, 1", "two-bit"),
+        ("bench.yaml", 256, "the 256 levels 0, 0.003922", "fitted-range"),
+    ],
+)
+def test_data_that_are_levels_are_sent_directly(
+    labctl: "Labctl", rigs: Path, tree_of: "Tree", rig: str, levels: int, named: str, instead: str
+) -> None:
+    """Zeros and ones in the data are what one-bit elements can be set to, bytes what a panel can show."""
+    choose(rigs, rig)
+    replaced("wine.yaml", f"{{kind: {ENCODERS[rig]}, mix: orthogonal}}", "direct")(rigs)
+    replaced(
+        "wine.yaml", "source: csv, path: wine.csv, label: cultivar", "source: npz, path: data.npz, normalise: none"
+    )(rigs)
     classes = np.arange(60) % 3
-    bits = np.random.default_rng(5).integers(0, 2, (60, 13)).astype(float)
-    saved("bits.npz", x=bits, y=classes)(rigs)
+    values = np.random.default_rng(5).integers(0, levels, (60, 13)) / (levels - 1)
+    saved("data.npz", x=values, y=classes)(rigs)
     assert "16 drives -> cavity" in labctl.quick("validate", "wine.yaml").out
-    bits[7, 4] = 0.5
-    saved("bits.npz", x=bits, y=classes)(rigs)
-    says = ("sample 7 under label '0', input element7: 0.5 is none of the 2 levels 0, 1 (feature ", "two-bit")
-    refused(labctl, rigs, tree_of, place(rigs, "wine.yaml", "direct"), says)
+    values[7, 4] = 0.5
+    saved("data.npz", x=values, y=classes)(rigs)
+    says = (f"sample 7 under label '0', input {'x' if rig == 'bench.yaml' else 'element'}7: 0.5 is none of {named}",)
+    refused(labctl, rigs, tree_of, place(rigs, "wine.yaml", "direct"), (*says, " (feature ", f"encoder: {instead}"))
