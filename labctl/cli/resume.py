@@ -32,7 +32,6 @@ def command(run: str, root: Path, as_json: bool) -> None:
             click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
         else:
             bench = build_bench(loaded)
-            check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
             with (
                 stop_on_signals(say_stopping) as stop,
@@ -40,5 +39,6 @@ def command(run: str, root: Path, as_json: bool) -> None:
                 continue_run(folder, loaded) as log,
                 opened(bench.rigs.values()),
             ):
+                check_bench(reader, bench)  # a real instrument knows its calibration only when it is open
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

@@ -82,10 +82,10 @@ def unpacked(data: bytes, n_elements: int, levels: int) -> Pattern:
 
 
 class LabctlV1Rules(SurfaceRules):
-    """With `verify` every pattern is read back, which costs a second exchange."""
+    """Any number of elements of any number of levels, both of which the controller has to confirm."""
 
-    levels: int = Field(default=2, ge=2, le=256)
-    verify: bool = True
+    levels: int = Field(default=2, ge=2, le=256, description="of an element")
+    verify: bool = Field(default=True, description="read every pattern back, which costs a second exchange")
 
 
 class LabctlV1Surface(PatternedSurface):

@@ -54,18 +54,19 @@ SKETCHES: dict[str, Sketch] = {
 
 
 class Raw12Rules(SurfaceRules):
-    """Cell 0 is the most significant bit of the first register's byte. `settle` cannot be left out.
-
-    `boot` is waited after opening the port, which resets an Uno unless `dtr: false` keeps it up.
-    """
+    """Cell 0 is the most significant bit of the first register's byte. `settle` cannot be left out."""
 
     cells = 8 * N_REGISTERS
 
-    sketch: Literal["uno", "leonardo"]
+    sketch: Literal["uno", "leonardo"] = Field(description="what the board runs; theirs are different frames")
     settle_s: Annotated[Seconds, Field(gt=0, le=60)] = Field(
         alias="settle", description="from a pattern's acknowledgement until the field is steady; measure it"
     )
-    boot_s: Annotated[Seconds, Field(ge=0, le=60)] = Field(alias="boot", default=2.0)
+    boot_s: Annotated[Seconds, Field(ge=0, le=60)] = Field(
+        alias="boot",
+        default=2.0,
+        description="waited after opening the port, which resets an Uno unless `dtr: false` keeps it up",
+    )
 
 
 class Raw12Surface(PatternedSurface):

@@ -29,13 +29,13 @@ _PATTERN = re.compile("#0[Xx]([0-9A-Fa-f]{64})")
 
 
 class RisAsciiRules(SurfaceRules):
-    """Cell 0 is the top left one, cells follow in reading order. With `verify` every pattern is read back."""
+    """Cell 0 is the top left one, cells follow in reading order."""
 
     cells = 256
 
-    rows: int = Field(default=16, ge=1)
-    columns: int = Field(default=16, ge=1)
-    verify: bool = True
+    rows: int = Field(default=16, ge=1, description="of elements, which are counted row by row from the top left")
+    columns: int = Field(default=16, ge=1, description="of elements")
+    verify: bool = Field(default=True, description="read every pattern back, which costs a second exchange")
 
 
 class RisAsciiSurface(PatternedSurface):

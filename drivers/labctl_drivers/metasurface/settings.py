@@ -16,28 +16,31 @@ Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class SurfaceRules(Settings):
-    """A metasurface of `rows` x `columns` elements, counted row by row from the top left as the waves see it.
-
-    `map` gives the controller's cell of each element, cells counted from 0; without it element k is cell k. `rest` is
-    what the surface shows when nothing is measured: a level for all elements, or one for each. `settle` is waited after
-    every pattern, from its acknowledgement on. `simulated` says that a simulator answers; one that says so itself where
-    this is not said is refused.
-    """
+    """A metasurface of `rows` x `columns` elements, counted row by row from the top left as the waves see it."""
 
     cells: ClassVar[int | None] = None
     """Number of cells that every controller of this kind has; None where it differs."""
 
-    rows: int = Field(ge=1, le=1024)
-    columns: int = Field(ge=1, le=1024)
-    element_map: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(alias="map", default=None)
-    rest: Level | tuple[Level, ...] = 0
+    rows: int = Field(ge=1, le=1024, description="of elements, which are counted row by row from the top left")
+    columns: int = Field(ge=1, le=1024, description="of elements")
+    element_map: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        alias="map",
+        default=None,
+        description="the controller's cell of each element, cells counted from 0; without it element k is cell k",
+    )
+    rest: Level | tuple[Level, ...] = Field(
+        default=0, description="what it shows when nothing is measured: a level for all elements, or one for each"
+    )
     settle_s: Annotated[Seconds, Field(ge=0, le=60)] = Field(
         alias="settle", description="from a pattern's acknowledgement until the field is steady; measure it"
     )
     max_rate_hz: Annotated[Hertz, Field(gt=0)] | None = Field(
         alias="max_rate", default=None, description="patterns a second that are never exceeded"
     )
-    simulated: bool = False
+    simulated: bool = Field(
+        default=False,
+        description="a simulator answers; one that says so itself where this does not is refused",
+    )
 
     @property
     def n_elements(self) -> int:

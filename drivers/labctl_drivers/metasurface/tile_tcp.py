@@ -26,9 +26,13 @@ DONE, REFUSED = b"a", b"b"
 
 
 class TileTcpRules(SurfaceRules):
-    """`tiles` are the numbers of the tiles that make up the surface; each has the next 512 cells."""
+    """One or more tiles of 512 cells."""
 
-    tiles: tuple[Annotated[int, Field(ge=0, le=99)], ...] = Field(default=(1,), min_length=1)
+    tiles: tuple[Annotated[int, Field(ge=0, le=99)], ...] = Field(
+        default=(1,),
+        min_length=1,
+        description="numbers of the tiles that make up the surface; each has the next 512 cells",
+    )
 
     @field_validator("tiles")
     @classmethod
