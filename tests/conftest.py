@@ -14,6 +14,7 @@ class MemoryLink:
 
     def __init__(self, execute: Execute, name: str = "vna") -> None:
         self.name = name
+        self.address = "TCPIP::127.0.0.1::5025::SOCKET"
         self.sent: list[str] = []
         self.is_open = False
         self._execute = execute

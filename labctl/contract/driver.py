@@ -35,7 +35,10 @@ class Instrument(Protocol):
         ...
 
     def make_safe(self) -> None:
-        """Leave the hardware in a state that can be left alone. Idempotent; any state; never raises."""
+        """Leave the hardware in a state that can be left alone. Idempotent; any state.
+
+        Never raises, unless it is `Safeguarded` (see `labctl.contract.safety`): then others can still do something.
+        """
         ...
 
     def close(self) -> None:

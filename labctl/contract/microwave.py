@@ -92,7 +92,7 @@ class NetworkAnalyser(Protocol):
         ...
 
     def make_safe(self) -> None:
-        """Turn the power off. Idempotent; any state; never raises."""
+        """Turn the power off. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
         ...
 
     def close(self) -> None:

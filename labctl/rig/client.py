@@ -26,7 +26,8 @@ def hosted(loaded: LoadedRig, rig: Rig) -> Rig:
     Touches no hardware and starts nothing.
     """
     parts = [*rig.instruments.values(), *rig.layers.values()]
-    if loaded.rig.host.when == "needed" and not any(isinstance(part, Safeguarded) for part in parts):
+    needed = any(isinstance(part, Safeguarded) and part.safe_plan() for part in parts)
+    if loaded.rig.host.when == "needed" and not needed:
         return rig
     host = HostedRig(loaded, rig)
     layers: dict[str, PhysicalLayer] = {name: HostedLayer(host, name, layer.info) for name, layer in rig.layers.items()}

@@ -105,6 +105,11 @@ class ReplayLink:
         return self._name
 
     @property
+    def address(self) -> str:
+        """Return that it leads nowhere."""
+        return ""
+
+    @property
     def unread(self) -> int:
         """Return how many entries have not been replayed."""
         return len(self._entries)

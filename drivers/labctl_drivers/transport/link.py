@@ -33,6 +33,11 @@ class Link(Protocol):
         """Return the instrument's name in the rig file."""
         ...
 
+    @property
+    def address(self) -> str:
+        """Return the instrument's address as the rig file spells it."""
+        ...
+
     def open(self) -> None:
         """Connect. Raises `LinkError`; a failed `open` leaves nothing connected."""
         ...

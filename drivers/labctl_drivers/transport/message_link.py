@@ -52,6 +52,11 @@ class MessageLink(ABC):
         return self._name
 
     @property
+    def address(self) -> str:
+        """Return the instrument's address as the rig file spells it."""
+        return self.settings.address
+
+    @property
     def identity(self) -> str:
         """Return what the instrument answered to `identify` when the link was opened; empty where it has none."""
         return self._identity or ""

@@ -13,9 +13,6 @@ from pyvisa.resources import MessageBasedResource
 
 from labctl.contract.safety import SafeStep
 
-OVER_SERIAL = "labctl_drivers.transport.safe_step:over_serial"
-OVER_VISA = "labctl_drivers.transport.safe_step:over_visa"
-
 _SERIAL = re.compile(r"ASRL(?P<port>[^:\s]+)(::INSTR)?", re.IGNORECASE)
 
 

@@ -136,14 +136,17 @@ class Analyser(ABC):
         return SweepResult(values, overload, time_s)
 
     def make_safe(self) -> None:
-        """Switch the power off and stop, also under a sweep of another thread; a link that fails is tried twice."""
+        """Switch the power off and stop, also under a sweep of another thread; a link that fails is tried twice.
+
+        Raises `InstrumentError` when it is open and cannot be told.
+        """
         self._power_is_on = False
         if self._limits is None:
             return
-        for _ in range(2):
-            with contextlib.suppress(InstrumentError):
-                self._switch_power_off()
-                return
+        try:
+            self._switch_power_off()
+        except InstrumentError:
+            self._switch_power_off()
 
     def close(self) -> None:
         """Release the link."""
@@ -195,7 +198,8 @@ class Analyser(ABC):
         try:
             yield
         except InstrumentError:
-            self.make_safe()
+            with contextlib.suppress(InstrumentError):  # the first error says more, and leads to a guard just as well
+                self.make_safe()
             raise
 
     @contextlib.contextmanager

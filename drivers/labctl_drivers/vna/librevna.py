@@ -12,8 +12,10 @@ from pydantic import Field
 
 from labctl.contract.errors import InstrumentError
 from labctl.contract.microwave import Segment, SParameters, Sweep
+from labctl.contract.safety import SafeOrder, SafeStep
 from labctl.contract.units import Celsius
 from labctl_drivers.transport.link import Link
+from labctl_drivers.transport.safe_plan import safe_step
 from labctl_drivers.vna.base import Analyser, Configured, Real
 from labctl_drivers.vna.conversation import Conversation
 from labctl_drivers.vna.limits import Limits
@@ -97,6 +99,11 @@ class LibreVna(Analyser):
 
     def _switch_power_on(self) -> None:
         """Do nothing: a sweep does it."""
+
+    def safe_plan(self) -> tuple[SafeStep, ...]:
+        """Return how the sweep, and with it the power, is stopped without this driver."""
+        address = self._talk.link.address
+        return (safe_step(SafeOrder.POWER_OFF, f"{self._name}: sweep stopped", address, b":VNA:ACQ:STOP\n"),)
 
     def _switch_power_off(self) -> None:
         self._talk.link.write_now(":VNA:ACQ:STOP")

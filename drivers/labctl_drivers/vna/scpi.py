@@ -8,7 +8,9 @@ import numpy as np
 
 from labctl.contract.errors import InstrumentError
 from labctl.contract.microwave import SParameters, Sweep
+from labctl.contract.safety import SafeOrder, SafeStep
 from labctl_drivers.transport.link import Link
+from labctl_drivers.transport.safe_plan import safe_step
 from labctl_drivers.vna.base import Analyser, Configured, Real
 from labctl_drivers.vna.conversation import Conversation
 from labctl_drivers.vna.models import Model, find_model
@@ -86,6 +88,12 @@ class ScpiAnalyser(Analyser):
             self._talk.tell(command)
         if self._talk.ask_flag(self.power_query):
             raise InstrumentError(self._name, "RF stays on", command=self.power_off[0])
+
+    def safe_plan(self) -> tuple[SafeStep, ...]:
+        """Return how the power is switched off without this driver; the instrument confirms it."""
+        data = f"{self.power_off[0]}\n{self.power_query}\n".encode()
+        step = safe_step(SafeOrder.POWER_OFF, f"{self._name}: RF off", self._link.address, data, expected=b"0")
+        return (step,)
 
     # ------------------------------------------------------------------------------------------------ error queue
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from threading import Thread
 
 import pytest
-from labctl_drivers.transport.safe_step import OVER_SERIAL, OVER_VISA, over_serial, over_visa
+from labctl_drivers.transport.safe_plan import OVER_SERIAL, OVER_VISA
+from labctl_drivers.transport.safe_step import over_serial, over_visa
 
 from labctl.contract.safety import SafeOrder, SafeStep
 from labctl.rig.safe_plan import ways
