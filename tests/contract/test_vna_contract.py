@@ -188,7 +188,7 @@ def test_make_safe_says_when_an_open_analyser_cannot_be_told(name: str, build: C
     bench.analyser.make_safe()
     bench.analyser.open()
     bench.link.close()
-    with pytest.raises(InstrumentError) if name in SWITCHED else nullcontext():
+    with nullcontext() if "nanovna" in name else pytest.raises(InstrumentError):
         bench.analyser.make_safe()
     bench.analyser.close()
     bench.analyser.close()
