@@ -85,13 +85,19 @@ def opened(rigs: Collection[Rig]) -> Generator[None]:
 
     Raises one `InstrumentError` that names everything that failed to open.
     """
-    parts = _parts(rigs)
+    with put_away(rigs):
+        _open_all(_parts(rigs))
+        yield
+
+
+@contextmanager
+def put_away(rigs: Collection[Rig]) -> Generator[None]:
+    """Make all instruments and layers of `rigs` safe and close them on every way out."""
     try:
         with made_safe(rigs):
-            _open_all(parts)
             yield
     finally:
-        _each(reversed(parts), "close", lambda part: part.close())
+        _each(reversed(_parts(rigs)), "close", lambda part: part.close())
 
 
 @contextmanager
