@@ -8,7 +8,7 @@ from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
 from labctl.orchestrator.assembly import build_bench
-from labctl.orchestrator.runs import check_bench, continue_run, reopen, reopen_task
+from labctl.orchestrator.runs import check_bench, check_states, continue_run, reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import stop_on_signals
 from labctl.record.folder import LOG_NAME, find_run
@@ -40,5 +40,6 @@ def command(run: str, root: Path, as_json: bool) -> None:
                 continue_run(folder, loaded) as log,
                 opened(bench.rigs.values()),
             ):
+                check_states(reader, bench)
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)
