@@ -20,6 +20,8 @@ COMMANDS = {
     "evaluate": "Measure a trained run's accuracy with fresh passes.",
     "predict": "Classify new samples with a trained run.",
     "validate": "Check an experiment or rig file without touching hardware.",
+    "doctor": "Look after every instrument and layer of a rig, one by one.",
+    "simulate": "Let virtual instruments answer in place of those of a rig.",
     "report": "Write a run's HTML page again.",
     "runs": "List, show, compare, export and verify runs.",
     "schema": "Print the JSON schema of experiment or rig files.",

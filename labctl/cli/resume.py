@@ -8,7 +8,7 @@ from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
 from labctl.orchestrator.assembly import build_bench
-from labctl.orchestrator.runs import check_bench, continue_run, reopen, reopen_task
+from labctl.orchestrator.runs import check_bench, check_states, continue_run, reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import stop_on_signals
 from labctl.record.folder import LOG_NAME, find_run
@@ -32,6 +32,7 @@ def command(run: str, root: Path, as_json: bool) -> None:
             click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
         else:
             bench = build_bench(loaded)
+            check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
             with (
                 stop_on_signals(say_stopping) as stop,
@@ -39,6 +40,6 @@ def command(run: str, root: Path, as_json: bool) -> None:
                 continue_run(folder, loaded) as log,
                 opened(bench.rigs.values()),
             ):
-                check_bench(reader, bench)  # a real instrument knows its calibration only when it is open
+                check_states(reader, bench)
                 take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

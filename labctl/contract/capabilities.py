@@ -1,4 +1,4 @@
-"""What some layers can do besides being measured. A layer offers a capability by having its methods."""
+"""What some layers and instruments can do besides. They offer a capability by having its methods."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -72,4 +72,32 @@ class ParameterSink(Protocol):
         They are read back where the hardware can. Raises `DriveError`, before anything is sent, for values out of range
         or not finite, and `InstrumentError` when the hardware refuses or holds something else. The layer is open.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked after: what, how it is, and, unless it is well, what to do about it."""
+
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class Identifiable(Protocol):
+    """An instrument that knows who answers at its address."""
+
+    @property
+    def identity(self) -> str:
+        """Return make, model, serial number and firmware as told; empty before `open`, or where it cannot be told."""
+        ...
+
+
+@runtime_checkable
+class HealthCheckable(Protocol):
+    """An instrument that can say how it is."""
+
+    def health(self) -> tuple[Finding, ...]:
+        """Return what the open instrument says of itself, changing nothing. Raises `InstrumentError`."""
         ...

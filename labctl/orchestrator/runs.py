@@ -84,12 +84,19 @@ def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
 
 
 def check_bench(reader: LogReader, bench: Bench) -> None:
-    """Raise `RecordError` when `bench` is not the one the run's passes were measured on."""
+    """Raise `RecordError` when the layers of `bench`, open or not, have another form than those of the run."""
     recorded = tuple(reread_layer(block) for block in reader.meta()["blocks"])
     for number, (then, now) in enumerate(zip(recorded, bench.infos, strict=True), start=1):
         if then != now:
             changed = [name for name, value in asdict(then).items() if asdict(now)[name] != value]
             raise RecordError(f"block {number}: layer '{now.name}' now differs in {', '.join(changed)} from the run's")
+
+
+def check_states(reader: LogReader, bench: Bench) -> None:
+    """Raise `RecordError` when `bench`, which is open, is not in the state the run's passes were measured in.
+
+    Which instruments answer, and how they are calibrated, is not known before.
+    """
     states = {state.layer: state.state_id for state in reader.states()}
     for layer in bench.layers:
         state = states.get(layer.info.name, layer.state_id)

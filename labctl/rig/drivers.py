@@ -6,9 +6,11 @@ from typing import Any, cast
 
 from labctl.contract.driver import InstrumentDriver, LayerDriver
 from labctl.contract.errors import InputError
+from labctl.contract.simulator import BenchSimulator
 
 INSTRUMENTS = "labctl.instruments"
 LAYERS = "labctl.layers"
+SIMULATORS = "labctl.simulators"
 
 
 def instrument_driver(name: str) -> InstrumentDriver[Any]:
@@ -19,6 +21,11 @@ def instrument_driver(name: str) -> InstrumentDriver[Any]:
 def layer_driver(name: str) -> LayerDriver[Any]:
     """Return the layer `name`. Raises `InputError` when no installed package has it."""
     return cast("LayerDriver[Any]", _load(LAYERS, name, LayerDriver, "layer kind"))
+
+
+def bench_simulator(name: str) -> BenchSimulator:
+    """Return the bench on the simulated instrument of driver `name`. Raises `InputError` when no package has it."""
+    return cast("BenchSimulator", _load(SIMULATORS, name, BenchSimulator, "bench on a simulated instrument"))
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

@@ -100,9 +100,16 @@ def opened(rigs: Collection[Rig]) -> Generator[None]:
 
     Raises one `InstrumentError` that names everything that failed to open.
     """
+    with put_away(rigs):
+        open_parts(rigs)
+        yield
+
+
+@contextmanager
+def put_away(rigs: Collection[Rig]) -> Generator[None]:
+    """Make all instruments and layers of `rigs` safe and close them on every way out."""
     try:
         with made_safe(rigs):
-            open_parts(rigs)
             yield
     finally:
         close_parts(rigs)

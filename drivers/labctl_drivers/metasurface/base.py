@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.capabilities import Finding
 from labctl.contract.clock import Clock
 from labctl.contract.errors import InputError, InstrumentError
 from labctl.contract.microwave import Pattern
@@ -23,7 +24,7 @@ RESYNC_ATTEMPTS = 3
 
 
 class PatternedSurface(ABC):
-    """A `Metasurface`. A controller's own class fills in the methods below the line.
+    """A `Metasurface`, `Identifiable` and `HealthCheckable`. A controller's own class fills in what is below the line.
 
     Patterns are absolute, so that showing one twice does no harm. `toggles` (n_elements,) counts how often each element
     changed its level, `resyncs` how often controller and driver had to be brought into step again.
@@ -54,6 +55,11 @@ class PatternedSurface(ABC):
     def simulated(self) -> bool:
         """Return whether the rig file says that a simulator answers at the address."""
         return self._rules.simulated
+
+    @property
+    def identity(self) -> str:
+        """Return what the controller calls itself; empty before `open`, and where it cannot say."""
+        return self._identity
 
     @property
     def state_id(self) -> str:
@@ -102,6 +108,17 @@ class PatternedSurface(ABC):
         checked = self._checked(pattern)
         self._ready_to_show("show")
         self._present(checked, self._latch)
+
+    def health(self) -> tuple[Finding, ...]:
+        """Return what the controller can do to make sure of a pattern. Raises `InstrumentError`."""
+        if not self._is_open:
+            raise InstrumentError(self.name, "the metasurface is not open", command="health")
+        self._come_into_step()
+        trusted = "none: patterns are trusted to arrive"
+        return (
+            Finding("elements", f"{self.n_elements} of {self.levels} levels"),
+            Finding("read-back", trusted if self._read_back() is None else "every pattern is read back"),
+        )
 
     def make_safe(self) -> None:
         """Show the rest pattern, at once and without waiting for it to settle; a link that fails is tried twice."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.capabilities import Finding
 from labctl.contract.errors import InstrumentError
 from labctl.contract.microwave import Segment, SParameters, Sweep, SweepResult
 from labctl_drivers.transport.link import LinkTimeoutError
@@ -43,7 +44,7 @@ class Configured:
 
 
 class Analyser(ABC):
-    """A `NetworkAnalyser`. A dialect fills in the methods below the line."""
+    """A `NetworkAnalyser`, `Identifiable` and `HealthCheckable`. A dialect fills in the methods below the line."""
 
     def __init__(self, rules: AnalyserRules, name: str, *, timeout_s: float) -> None:
         self._rules = rules
@@ -52,6 +53,7 @@ class Analyser(ABC):
         self._rig_limits = rig_limits(rules)
         self._limits: Limits | None = None
         self._identity = ""
+        self._left_over_errors: list[str] | None = None
         self._configured: Configured | None = None
         self._power_is_on = False
 
@@ -64,6 +66,11 @@ class Analyser(ABC):
     def simulated(self) -> bool:
         """Return whether the rig file says that a simulator answers at the address."""
         return self._rules.simulated
+
+    @property
+    def identity(self) -> str:
+        """Return make, model, serial number and firmware as told; empty before `open`."""
+        return self._identity
 
     @property
     def state_id(self) -> str:
@@ -97,6 +104,18 @@ class Analyser(ABC):
             self._disconnect()
             raise
         self._limits = limits
+
+    def health(self) -> tuple[Finding, ...]:
+        """Return limits, errors found at `open` and the correction as it stands now. Raises `InstrumentError`."""
+        limits = self._require_open("health")
+        calibration = self._read_calibration()
+        missing = not calibration and self._rules.correction == "required"
+        remedy = self._how_to_correct() if missing else ""
+        return (
+            Finding("limits", f"{limits}; the rig file allows {self._rules.max_power_dbm:g} dBm"),
+            *self._errors_found(),
+            Finding("correction", calibration or "none", remedy),
+        )
 
     def configure(self, sweep: Sweep) -> Real:
         """Set up for `sweep` and return its frequencies (n_points,) as the instrument states them.
@@ -154,9 +173,19 @@ class Analyser(ABC):
         self._configured = None
         self._disconnect()
 
-    def _require_open(self, command: str) -> None:
+    def _require_open(self, command: str) -> Limits:
         if self._limits is None:
             raise InstrumentError(self._name, "the analyser is not open", command=command)
+        return self._limits
+
+    def _errors_found(self) -> tuple[Finding, ...]:
+        """Return what was in the error queue at `open`, nothing where there is no queue."""
+        if self._left_over_errors is None:
+            return ()
+        if not self._left_over_errors:
+            return (Finding("error queue", "empty"),)
+        remedy = "they are cleared now; if they come back, look at its screen"
+        return (Finding("error queue", "; ".join(self._left_over_errors), remedy),)
 
     def _check_honesty(self) -> None:
         answers_as_simulator = SIMULATOR_MARK in self._identity.upper()

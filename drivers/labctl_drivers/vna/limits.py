@@ -30,6 +30,11 @@ class Limits:
     external_trigger: bool = True
     averages_per_edge: bool = True
 
+    def __str__(self) -> str:
+        ranges = {"Hz": self.frequency_hz, "dBm": self.power_dbm, "Hz of IF bandwidth": self.if_bandwidth_hz}
+        parts = [f"{low:.6g} to {high:.6g} {unit}" for unit, (low, high) in ranges.items() if math.isfinite(high)]
+        return ", ".join(parts if self.most_points is None else [*parts, f"at most {self.most_points} points"])
+
     def check(self, sweep: Sweep, name: str) -> None:
         """Raise `InputError` for the first thing in `sweep` that lies beyond these limits."""
         for complaint in self._complaints(sweep):

@@ -70,6 +70,7 @@ class ScpiAnalyser(Analyser):
         fields = identity.split(",")
         self._model_name = fields[1].strip() if len(fields) > 1 else identity
         self._model = find_model(self.models, self._model_name, instrument=self._name, dialect=self.dialect)
+        self._left_over_errors = self._queued_errors()
         self._talk.tell("*CLS")
         return identity if self.options_query is None else f"{identity},{self._talk.ask(self.options_query)}"
 

@@ -15,6 +15,7 @@ from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.errors import blaming
 from labctl_simulators.loopback.microwave_settings import ElementSettings, SimulatedCavitySettings
 from labctl_simulators.loopback.row_noise import RowNoise
+from labctl_simulators.physics.analyser import AnalyserNoise
 from labctl_simulators.physics.drift import SlowDrift
 from labctl_simulators.physics.enclosure import Complex, Plates, Real
 from labctl_simulators.physics.metasurface import (
@@ -62,6 +63,11 @@ class SimulatedCavity:
     def n_antennas(self) -> int:
         """Return the number of antennas."""
         return self._settings.antennas.count
+
+    @property
+    def noise(self) -> AnalyserNoise | None:
+        """Return the analyser's noise, None where the readout is exact."""
+        return self._noise
 
     @property
     def state_id(self) -> str:

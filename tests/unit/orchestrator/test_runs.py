@@ -13,7 +13,7 @@ from labctl.learning.rule import Metrics
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import build_bench, build_task
 from labctl.orchestrator.model import describe_model, normalisation_of
-from labctl.orchestrator.runs import begin_run, check_bench, continue_run, reopen, reopen_task
+from labctl.orchestrator.runs import begin_run, check_bench, check_states, continue_run, reopen, reopen_task
 from labctl.orchestrator.session import train_and_test
 from labctl.orchestrator.stopping import stop_on_signals
 from labctl.record.bundle import read_bundle, write_bundle
@@ -177,8 +177,10 @@ def test_changed_data_are_refused(folder: Path, reader: LogReader) -> None:
 )
 def test_another_bench_is_refused(folder: Path, reader: LogReader, old: str, new: str, message: str) -> None:
     (folder / "rig.yaml").write_text(RIG.replace(old, new), encoding="utf-8")
+    bench = build_bench(load_experiment(folder / "experiment.yaml"))
+    check = check_states if "state" in message else check_bench
     with pytest.raises(RecordError, match=message):
-        check_bench(reader, build_bench(load_experiment(folder / "experiment.yaml")))
+        check(reader, bench)
 
 
 def test_a_log_of_another_kind_of_run_is_refused(folder: Path) -> None:

@@ -39,16 +39,23 @@ _POLL_S = 0.02
 class PtyPort:
     """Serves a device between `start` and `stop` at `path`, a link that survives unplugging. A context manager.
 
-    A byte reaches the other end ten bit times after the one before it, in each direction on its own. `baud` None takes
-    no time at all. A request, as faults count, is all that arrives until the device answers.
+    `path` is made in a folder of its own, a new one unless given. A byte reaches the other end ten bit times after the
+    one before it, in each direction on its own. `baud` None takes no time at all. A request, as faults count, is all
+    that arrives until the device answers.
     """
 
-    def __init__(self, handler: ByteHandler, *, baud: int | None, faults: WireFaultSchedule | None = None) -> None:
+    def __init__(
+        self,
+        handler: ByteHandler,
+        *,
+        baud: int | None,
+        path: Path | None = None,
+        faults: WireFaultSchedule | None = None,
+    ) -> None:
         self.faults = faults or WireFaultSchedule()
         self._handler = handler
         self._byte_s = 0.0 if baud is None else _BITS_PER_BYTE / baud
-        self._folder = tempfile.TemporaryDirectory(prefix="labctl-pty-")
-        self.path = Path(self._folder.name) / "tty"
+        self.path = path or Path(tempfile.mkdtemp(prefix="labctl-pty-")) / "tty"
         self._running = threading.Event()
         self._unplug_for_s: float | None = None
         self._server: threading.Thread | None = None
@@ -59,7 +66,10 @@ class PtyPort:
         return f"ASRL{self.path}::INSTR"
 
     def start(self) -> None:
-        """Plug the device in; it can be opened when this returns."""
+        """Plug the device in; it can be opened when this returns. Raises `OSError` where something is at `path`."""
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.path.is_symlink() or self.path.exists():
+            raise FileExistsError(f"{self.path} is taken")
         self._running.set()
         plugged = threading.Event()
         self._server = threading.Thread(target=self._serve, args=(plugged,), daemon=True)
@@ -72,7 +82,8 @@ class PtyPort:
         if self._server is not None:
             self._server.join()
             self._server = None
-        self._folder.cleanup()
+        with suppress(OSError):
+            self.path.parent.rmdir()
 
     def unplug(self, seconds: float) -> None:
         """Take the device away for `seconds`."""

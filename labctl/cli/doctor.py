@@ -1,0 +1,55 @@
+"""`labctl doctor`: look after a rig's instruments and layers, and say what to do about what is not well."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from labctl.cli import options
+from labctl.cli.main import EXIT_INSTRUMENT
+from labctl.config.loading import load_rig
+from labctl.contract.capabilities import Finding
+from labctl.rig.doctor import Examined, examine
+from labctl.rig.rig import build_rig, put_away
+
+
+@click.command("doctor")
+@click.argument("rig", type=click.Path(path_type=Path))
+@options.overrides
+@options.as_json
+def command(rig: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Open every instrument of RIG, ask how it is, and let every layer make one pass.
+
+    Power is on during that pass, within the limits of the rig file. All that is found is told, not only what is wrong
+    first; the code is 3 when something does not work.
+    """
+    loaded = load_rig(rig, overrides)
+    built = build_rig(loaded)
+    report: list[Examined] = []
+    with put_away([built]):
+        for examined in examine(built, loaded):
+            report.append(examined)
+            if not as_json:
+                click.echo(_as_text(examined))
+    failed = [examined.name for examined in report if examined.failure is not None]
+    if as_json:
+        parts = [asdict(examined) for examined in report]
+        click.echo(json.dumps({"rig": built.name, "well": not failed, "simulated": built.simulated, "parts": parts}))
+    else:
+        click.echo(f"not well: {', '.join(failed)}" if failed else f"all is well with {rig}")
+    if failed:
+        sys.exit(EXIT_INSTRUMENT)
+
+
+def _as_text(examined: Examined) -> str:
+    lines = [f"{examined.kind} {examined.name}", *(_line(" ", finding) for finding in examined.findings)]
+    if examined.failure is not None:
+        lines.append(_line("!", examined.failure))
+    return "\n".join(lines)
+
+
+def _line(mark: str, finding: Finding) -> str:
+    line = f"{mark} {finding.subject}: {finding.text}"
+    return f"{line}\n    -> {finding.remedy}" if finding.remedy else line
