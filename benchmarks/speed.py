@@ -33,7 +33,7 @@ from benchmarks.harness import Row, over_repeats
 from labctl.config.experiment import Network as NetworkSettings
 from labctl.config.experiment import PhyllTraining
 from labctl.config.loading import load_rig
-from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer
+from labctl.contract.layer import Drives, LayerInfo, Levels, PhysicalLayer
 from labctl.learning.phyll import Phyll
 from labctl.learning.rule import Metrics
 from labctl.learning.update import BlockUpdate, make_update
@@ -55,6 +55,7 @@ THETA, LR = 4.0, 5e-4
 
 RIGS = harness.ROOT / "configs" / "rigs"
 SIMULATED = {"acoustic": "sim_acoustic.yaml", "microwave": "sim_microwave.yaml", "optics": "sim_optics.yaml"}
+LAYERS = {"acoustic": "cavity", "microwave": "cavity", "optics": "bench"}
 
 WARM_UP_EPOCHS, EPOCHS = 20, 50
 
@@ -184,18 +185,18 @@ def passes_per_s(layer: PhysicalLayer, drives: Drives) -> tuple[float, float]:
     return rows / wall_s, rows / processor_s
 
 
-def drives_of(info: LayerInfo, rows: int, *, two_level: bool) -> Drives:
-    """Draw drives (rows, n_inputs) evenly from each input's range, or from its two ends alone."""
+def drives_of(info: LayerInfo, rows: int) -> Drives:
+    """Draw drives (rows, n_inputs) evenly from each input's range, or from its levels."""
     low, high = (np.array(ends) for ends in zip(*((channel.low, channel.high) for channel in info.inputs), strict=True))
     share = np.random.default_rng(0).random((rows, len(low)))
-    return (low + (high - low) * (np.rint(share) if two_level else share)).astype(np.float32)
+    return Levels(info.inputs).nearest((low + (high - low) * share).astype(np.float32))
 
 
 def sim_row(name: str, *, rows: int, repeats: int) -> Row:
     """Return the row on the layer of one simulated rig."""
     rig = build_rig(load_rig(RIGS / SIMULATED[name]))
-    (layer,) = rig.layers.values()
-    drives = drives_of(layer.info, rows, two_level=name == "microwave")
+    layer = rig.layers[LAYERS[name]]
+    drives = drives_of(layer.info, rows)
     with opened([rig]):
         passes_per_s(layer, drives)
         speeds = np.array([passes_per_s(layer, drives) for _ in range(repeats)])

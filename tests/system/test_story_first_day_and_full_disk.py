@@ -1,9 +1,11 @@
 """Her first day, and the day when there is no room left."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from .conftest import Labctl, Tree
@@ -19,15 +21,23 @@ def test_starting_twice(labctl: "Labctl", tmp_path: Path, tree_of: "Tree") -> No
     (tmp_path / "lab" / "experiments" / "quickstart.yaml").write_text("mine", encoding="utf-8")
     before = tree_of(tmp_path)
     said = labctl("init", "lab", code=2).err
-    assert "lab/experiments/quickstart.yaml exists already" in said
+    assert "lab/experiments/digits_acoustic.yaml exists already" in said
     assert "nothing was copied" in said
     assert tree_of(tmp_path) == before
 
 
-def test_every_example_is_valid(labctl: "Labctl", tmp_path: Path) -> None:
-    """I start from an example. It must at least be valid, whichever I take; those with a data file say which."""
+def test_every_example_is_valid(labctl: "Labctl", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I start from an example. It must at least be valid, whichever I take, once I have said where my data are."""
+    data = Path(os.environ.get("LABCTL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    monkeypatch.setenv("LABCTL_DATA", str(data))
     labctl("init", "lab")
-    for file in sorted((tmp_path / "lab" / "experiments").glob("*.yaml")):
+    examples = sorted((tmp_path / "lab" / "experiments").glob("*.yaml"))
+    assert len(examples) >= 10
+    for file in examples:
+        rig = file.parent / yaml.safe_load(file.read_text("utf-8"))["rig"]
+        if not data.is_dir() and "LABCTL_DATA" in file.read_text("utf-8") + rig.read_text("utf-8"):
+            assert "no such file" in labctl("validate", file, code=2).err
+            continue
         assert labctl("validate", file).out.startswith(f"{file} is valid\n")
 
 

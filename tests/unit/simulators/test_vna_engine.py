@@ -9,7 +9,7 @@ from labctl_simulators.instruments.vna.engine import Engine, Hardware
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from labctl_simulators.loopback.microwave_settings import SimulatedCavitySettings
 from labctl_simulators.physics.analyser import AnalyserNoise
-from labctl_simulators.physics.metasurface import check_validity
+from labctl_simulators.physics.metasurface import check_frequency
 
 CAVITY = {
     "box": {"length": "300 mm", "width": "200 mm", "height": "15 mm", "quality": 300, "posts": 2},
@@ -41,10 +41,11 @@ def test_a_pattern_changes_the_cavity_within_its_limits() -> None:
     assert np.abs(shown - rest).max() > 1e-3
     cavity.show(np.zeros(6, dtype=np.uint8))
     np.testing.assert_array_equal(cavity.s_parameters(frequencies_hz), rest)
-    check_validity(box.layout, np.array(cavity.frequency_hz))
+    for inside_hz in cavity.frequency_hz:
+        check_frequency(box.layout, inside_hz)
     for outside_hz in (0.999 * cavity.frequency_hz[0], 1.001 * cavity.frequency_hz[1]):
         with pytest.raises(ValueError, match="GHz"):
-            check_validity(box.layout, np.array([outside_hz]))
+            check_frequency(box.layout, outside_hz)
     for wrong in (np.zeros(5, dtype=np.uint8), np.full(6, 2, dtype=np.uint8)):
         with pytest.raises(ValueError, match="6 levels below 2"):
             cavity.show(wrong)
