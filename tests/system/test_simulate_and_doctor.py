@@ -2,11 +2,14 @@
 
 import json
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from labctl.config.examples import examples_folder
 
@@ -40,6 +43,9 @@ training: {rule: phyll, schedule: cached, epochs: 3, batch: 20}
 record: {commit_every: 20 ms}
 report: {baselines: []}
 """
+
+SAFE_WITHIN_S = 2.0
+"""From the moment the process is gone until the power is off."""
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="pseudo-terminals need Linux or macOS")
 
@@ -99,6 +105,27 @@ def test_all_is_well_and_a_run_goes_through(labctl: "Labctl", bench: Path, simul
     assert json.dumps(shown).count('"simulated": true') >= 1
     assert "verified" in labctl.quick("runs", "verify", folder.name).out
     assert (bench / "pna.yaml").read_bytes() == original
+
+
+def test_power_goes_off_when_the_run_is_killed(labctl: "Labctl", bench: Path, simulator: "Going") -> None:
+    """The computer's memory ran out at three in the morning. The analyser must not have gone on radiating."""
+    going = labctl.start("run", "wine.yaml", "--rig", "pna-simulated.yaml", "--json")
+    going.until_passes(5)
+    assert power_is_on(bench)
+    going.process.kill()
+    deadline_s = time.monotonic() + SAFE_WITHIN_S
+    while power_is_on(bench):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def power_is_on(bench: Path) -> bool:
+    """Ask the analyser as somebody else on the network would."""
+    rig = yaml.safe_load((bench / "pna-simulated.yaml").read_text(encoding="utf-8"))
+    host, port = rig["instruments"]["vna"]["address"].split("::")[1:3]
+    with socket.create_connection((host, int(port)), 5) as analyser:
+        analyser.sendall(b"OUTP?\n")
+        return analyser.recv(64).strip() == b"1"
 
 
 def test_instruments_that_vanish_and_come_back(labctl: "Labctl", bench: Path, simulator: "Going") -> None:
