@@ -18,6 +18,7 @@ AXIS = "1000000000,1500000000,2000000000"
 NO_ERROR = (":SYST:ERR?", '0,"No error"')
 OPENING: tuple[Any, ...] = (
     ("*IDN?", "CMT,S5048,12345678,23.1.2/1"),
+    (":SYST:ERR?", '0,"No error"'),
     "*CLS",
     (":SERV:PORT:COUN?", "2"),
     (":SERV:SWE:FREQ:MIN?", "20000"),

@@ -12,6 +12,7 @@ from labctl.contract.microwave import Segment, Sweep
 
 OPENING: tuple[Any, ...] = (
     ("*IDN?", "Agilent Technologies,E5071C,MY46100001,A.11.31"),
+    (":SYST:ERR?", '+0,"No error"'),
     "*CLS",
     ("*OPT?", "480"),
     (":SERV:PORT:COUN?", "+4"),

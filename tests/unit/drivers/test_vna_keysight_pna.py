@@ -11,6 +11,7 @@ from labctl.contract.microwave import Segment, Sweep
 
 OPENING: tuple[Any, ...] = (
     ("*IDN?", "Keysight Technologies,N5242B,MY1,A.15"),
+    ("SYST:ERR?", '+0,"No error"'),
     "*CLS",
     ("*OPT?", '"423"'),
     ("SYST:CAP:HARD:PORT:INT:COUN?", "4"),

@@ -12,6 +12,7 @@ from labctl.contract.microwave import Segment, Sweep
 
 OPENING: tuple[Any, ...] = (
     ("*IDN?", "Rohde-Schwarz,ZNB20-2Port,1311601044100005,3.45"),
+    ("SYST:ERR?", '0,"No error"'),
     "*CLS",
     ("*OPT?", "ZNB-K2"),
     ("INST:PORT:COUN?", "2"),
