@@ -13,7 +13,7 @@ is by how much resident memory grows over 50 epochs of a recorded training, in a
 """
 
 import gc
-import os
+import mmap
 import sys
 import tempfile
 import threading
@@ -225,7 +225,7 @@ class MemoryWatch:
 def resident_mb() -> float:
     """Return the resident memory of this process in MB; Linux alone says it without a package."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return pages * mmap.PAGESIZE / 1e6
 
 
 def memory_growth_mb(arithmetic: str) -> float:
