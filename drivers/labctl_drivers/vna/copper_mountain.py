@@ -1,7 +1,7 @@
 """Copper Mountain S2VNA, S4VNA, TRVNA, RVNA: the software on a PC that drives the instrument.
 
 Commands: the S2VNA programming manual, a relative of the ENA's. It promises blocks over HiSLIP, not over a raw
-socket, where some versions send them nevertheless.
+socket, where some versions send them nevertheless. What has not been tried of the ENA has not been tried here either.
 """
 
 from labctl.contract.errors import InstrumentError

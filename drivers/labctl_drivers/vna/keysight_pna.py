@@ -1,7 +1,8 @@
 """Keysight PNA, PNA-L, PNA-X and what speaks their dialect: E5080, P50xx, M937x, M980x.
 
 Commands: Keysight's VNA help for programmers. Not tried on an instrument yet: that traces of channel 1 which no window
-shows are measured, and the text with which an overload is queued.
+shows are measured, that one external edge makes a whole sweep (`TRIG:SCOP ALL`) and not a point, the order of the
+arguments of `SEGM:LIST`, and the text with which an overload is queued.
 """
 
 from collections.abc import Iterator

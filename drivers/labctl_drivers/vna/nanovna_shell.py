@@ -1,7 +1,7 @@
 """NanoVNA V1, -H, -H4, -F: a shell over USB serial, with echo and prompt.
 
 Commands: the firmware (ttrftech/NanoVNA and its descendants) and NanoVNA-Saver. Not tried on an instrument yet: the
-forms of `bandwidth`.
+forms of `bandwidth`, and that after `pause` it sweeps when `scan` tells it to and at no other time.
 """
 
 import re
