@@ -4,6 +4,8 @@ import socket
 import time
 from contextlib import suppress
 
+from typing_extensions import override
+
 from labctl_drivers.transport.block import ALLOWED_TAILS, MAX_HEADER, NEWLINES, Terminator, payload_start
 from labctl_drivers.transport.byte_log import ByteLog
 from labctl_drivers.transport.link import LinkGarbledError, LinkLostError, LinkRefusedError, LinkTimeoutError
@@ -36,7 +38,8 @@ class SocketLink(MessageLink):
         self._socket = connection
         self._newline_may_follow = False
 
-    def _hang_up(self, *, settle: bool) -> None:  # noqa: ARG002 - closing is all a socket can say
+    @override  # closing is all a socket can say, whether it is to settle or not
+    def _hang_up(self, *, settle: bool) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None

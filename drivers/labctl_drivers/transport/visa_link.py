@@ -17,6 +17,7 @@ import pyvisa
 from pyvisa.constants import StatusCode
 from pyvisa.errors import VisaIOError
 from pyvisa.resources import MessageBasedResource
+from typing_extensions import override
 
 from labctl_drivers.transport.block import Terminator, block_length, block_payload
 from labctl_drivers.transport.byte_log import ByteLog
@@ -125,7 +126,8 @@ class VisaLink(MessageLink):
             raise self._fault(LinkGarbledError, f"the answer is cut off: {message[-40:]!r}")
         return message.removesuffix(b"\n").removesuffix(b"\r")
 
-    def _receive_block(self, n_bytes: int, terminator: Terminator, deadline_s: float) -> memoryview:  # noqa: ARG002 - the transport ends the message
+    @override  # the transport ends the message
+    def _receive_block(self, n_bytes: int, terminator: Terminator, deadline_s: float) -> memoryview:
         message = self._receive_message(block_length(n_bytes) + len(b"\n") + self._spare, deadline_s)
         try:
             payload = block_payload(message, n_bytes, "maybe")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
 from labctl.contract.errors import InstrumentError
 from labctl.contract.microwave import Segment, SParameters, Sweep
@@ -151,10 +152,12 @@ class LibreVna(Analyser):
     def _how_to_correct(self) -> str:
         return "load a calibration in LibreVNA-GUI, or write `correction: allowed`"
 
-    def _stated_sweep_s(self, sweep: Sweep) -> float:  # noqa: ARG002
+    @override
+    def _stated_sweep_s(self, sweep: Sweep) -> float:
         return 0.0
 
-    def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:  # noqa: ARG002
+    @override
+    def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:
         """Return one for each port: all four S-parameters are measured."""
         return 2
 

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from labctl.contract.microwave import Sweep
 from labctl.contract.units import DecibelMilliwatt, Hertz
@@ -78,6 +79,7 @@ class NanoVna(Analyser):
     def _switch_power_off(self) -> None:
         """Do nothing: it cannot be switched off."""
 
-    def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:  # noqa: ARG002
+    @override
+    def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:
         """Return one: only port 1 drives."""
         return 1

@@ -1,7 +1,8 @@
 """Rohde & Schwarz ZNA, ZNB, ZNC, ZND, ZNL, ZVA, ZVB.
 
 Commands: the ZNB and ZNA user manuals. Not tried on an instrument yet: that a defined trace may be defined again,
-`SEGM:INS:SEL`, `CALC:DATA:STIM?` for the axis, `CORR:STAT?` for the calibration, and bit 3 of the hardware register on other models than the ZVL.
+`SEGM:INS:SEL`, `CALC:DATA:STIM?` for the axis, `CORR:STAT?` for the calibration, and bit 3 of the hardware register
+on other models than the ZVL.
 """
 
 from collections.abc import Iterator

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from labctl.contract.errors import InstrumentError
 from labctl.contract.microwave import SParameters, Sweep
@@ -167,7 +168,8 @@ class ScpiAnalyser(Analyser):
         if abs(has - value) > READ_BACK_TOLERANCE * max(abs(value), 1.0):
             raise InstrumentError(self._name, f"has {what} {has:.12g} where {value:.12g} was set", command=query)
 
-    def _stated_sweep_s(self, sweep: Sweep) -> float:  # noqa: ARG002
+    @override
+    def _stated_sweep_s(self, sweep: Sweep) -> float:
         return self._talk.ask_number(self.sweep_time_query)
 
     def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:
