@@ -85,10 +85,10 @@ class VisaLink(MessageLink):
                 address, open_timeout=round(self.settings.open_timeout_s * 1e3)
             )
         except Exception as error:  # a library that is missing, a link that is refused: each raises what it likes
-            raise self._fault(LinkRefusedError, f"PyVISA ({backend}) cannot open {address}: {error}") from error
+            raise self._journal.fault(LinkRefusedError, f"PyVISA ({backend}) cannot open {address}: {error}") from error
         if not isinstance(resource, MessageBasedResource):
             resource.close()
-            raise self._fault(LinkRefusedError, f"{address} is nothing that takes messages")
+            raise self._journal.fault(LinkRefusedError, f"{address} is nothing that takes messages")
         self._resource = resource
         self._timeout_ms = 0
         self._sockets = _see_closed_peers(resource)
@@ -121,8 +121,8 @@ class VisaLink(MessageLink):
         if self._ends_lines is None:
             self._ends_lines = message.endswith(b"\n")
         elif self._ends_lines and not message.endswith(b"\n"):
-            self._note("discarded", message)
-            raise self._fault(LinkGarbledError, f"the answer is cut off: {message[-40:]!r}")
+            self._journal.note("discarded", message)
+            raise self._journal.fault(LinkGarbledError, f"the answer is cut off: {message[-40:]!r}")
         return message.removesuffix(b"\n").removesuffix(b"\r")
 
     def _receive_block(self, n_bytes: int, terminator: Terminator, deadline_s: float) -> memoryview:  # noqa: ARG002 - the transport ends the message
@@ -130,9 +130,9 @@ class VisaLink(MessageLink):
         try:
             payload = block_payload(message, n_bytes, "maybe")
         except ValueError as error:
-            self._note("discarded", message)
-            raise self._fault(LinkGarbledError, str(error)) from error
-        self._note("received", message)
+            self._journal.note("discarded", message)
+            raise self._journal.fault(LinkGarbledError, str(error)) from error
+        self._journal.note("received", message)
         return payload
 
     def _receive_message(self, chunk: int, deadline_s: float) -> bytes:
@@ -145,13 +145,13 @@ class VisaLink(MessageLink):
                 if status != StatusCode.success_max_count_read:
                     return message
                 if time.monotonic() > deadline_s:
-                    raise self._fault(LinkTimeoutError, f"the answer goes on after {len(message)} bytes")
+                    raise self._journal.fault(LinkTimeoutError, f"the answer goes on after {len(message)} bytes")
 
     @contextmanager
     def _mapped(self, deadline_s: float) -> Generator[MessageBasedResource]:
         """Yield the resource, its time-out set; turn whatever comes out of it into a `LinkError`."""
         if self._resource is None:
-            raise self._fault(LinkLostError, "not connected")
+            raise self._journal.fault(LinkLostError, "not connected")
         try:
             self._set_timeout(self._resource, deadline_s - time.monotonic())
             yield self._resource
@@ -160,13 +160,13 @@ class VisaLink(MessageLink):
         except VisaIOError as error:
             late = error.error_code == StatusCode.error_io and time.monotonic() >= deadline_s
             kind = LinkTimeoutError if late else _FAULTS.get(error.error_code, LinkGarbledError)
-            raise self._fault(kind, error.description) from error
+            raise self._journal.fault(kind, error.description) from error
         except TimeoutError as error:
-            raise self._fault(LinkTimeoutError, "no answer, or not all of it, in time") from error
+            raise self._journal.fault(LinkTimeoutError, "no answer, or not all of it, in time") from error
         except OSError as error:
-            raise self._fault(LinkLostError, f"the connection broke: {error.strerror or error}") from error
+            raise self._journal.fault(LinkLostError, f"the connection broke: {error.strerror or error}") from error
         except Exception as error:  # what pyvisa-py's protocol layers raise of their own
-            raise self._fault(LinkGarbledError, f"the transport's protocol is broken: {error}") from error
+            raise self._journal.fault(LinkGarbledError, f"the transport's protocol is broken: {error}") from error
 
     def _set_timeout(self, resource: MessageBasedResource, remaining_s: float) -> None:
         """Set the time-out to the command's, to the millisecond; it seldom changes and setting it is not free."""
