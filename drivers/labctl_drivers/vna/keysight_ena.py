@@ -12,7 +12,7 @@ from labctl.contract.microwave import Sweep
 from labctl_drivers.vna.base import Configured
 from labctl_drivers.vna.limits import Limits
 from labctl_drivers.vna.models import KEYSIGHT_ENA
-from labctl_drivers.vna.scpi import ScpiAnalyser, edge, exact
+from labctl_drivers.vna.scpi import ScpiAnalyser, edge, exact, linear_stimulus
 
 BUSY_BITS = 0b110000
 """Operation register: measuring, waiting for a trigger."""
@@ -99,11 +99,7 @@ class KeysightEna(ScpiAnalyser):
 
 def _stimulus(sweep: Sweep) -> Iterator[str]:
     if len(sweep.segments) == 1:
-        segment = sweep.segments[0]
-        yield ":SENS1:SWE:TYPE LIN"
-        yield f":SENS1:FREQ:STAR {exact(segment.start_hz)}"
-        yield f":SENS1:FREQ:STOP {exact(segment.stop_hz)}"
-        yield f":SENS1:SWE:POIN {segment.points}"
+        yield from linear_stimulus(sweep.segments[0], ":SENS1")
         return
     table = (f"{exact(segment.start_hz)},{exact(segment.stop_hz)},{segment.points}" for segment in sweep.segments)
     yield f":SENS1:SEGM:DATA 5,0,0,0,0,0,{len(sweep.segments)},{','.join(table)}"

@@ -1,18 +1,19 @@
 """Network analysers that speak SCPI: error queue, read-back, byte order, blocks."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
 
 from labctl.contract.errors import InstrumentError
-from labctl.contract.microwave import SParameters, Sweep
+from labctl.contract.microwave import Segment, SParameters, Sweep
 from labctl.contract.safety import SafeOrder, SafeStep
 from labctl_drivers.transport.link import Link
 from labctl_drivers.transport.safe_plan import safe_step
 from labctl_drivers.vna.base import Analyser, Configured, Real
 from labctl_drivers.vna.conversation import Conversation
+from labctl_drivers.vna.limits import Limits
 from labctl_drivers.vna.models import Model, find_model
 from labctl_drivers.vna.settings import AnalyserRules
 
@@ -223,6 +224,43 @@ class ScpiAnalyser(Analyser):
     @abstractmethod
     def _selections(self, sweep: Sweep) -> list[str]:
         """Return the commands that select the trace of each parameter, in their order."""
+
+
+class NamedTraceAnalyser(ScpiAnalyser):
+    """What Keysight PNA and Rohde & Schwarz have in common: traces with names, limits read as MIN and MAX."""
+
+    ports_query: ClassVar[str]
+
+    def _read_limits(self) -> Limits:
+        ask = self._talk.ask_number
+        self._ports = int(ask(self.ports_query))
+        return Limits(
+            owner=f"a limit of the {self._model_name}",
+            frequency_hz=(ask("SENS1:FREQ:STAR? MIN"), ask("SENS1:FREQ:STOP? MAX")),
+            power_dbm=(ask(f"{self.power}? MIN"), ask(f"{self.power}? MAX")),
+            if_bandwidth_hz=(ask(f"{self.bandwidth}? MIN"), ask(f"{self.bandwidth}? MAX")),
+            most_points=int(ask(f"{self.points}? MAX")),
+            most_segments=self._model.most_segments,
+            ports=self._ports,
+            segments_may_overlap=self._model.segments_may_overlap,
+            averages_per_edge=self._model.averages_per_edge,
+        )
+
+    def _selections(self, sweep: Sweep) -> list[str]:
+        return [f"CALC1:PAR:SEL '{trace_name(parameter)}'" for parameter in sweep.parameters]
+
+
+def trace_name(parameter: str) -> str:
+    """Return what labctl calls the trace of an S-parameter, so that it is told from those of others."""
+    return f"labctl_{parameter}"
+
+
+def linear_stimulus(segment: Segment, sense: str = "SENS1") -> Iterator[str]:
+    """Yield the commands for a linear sweep; `sense` is the subsystem as the dialect's manual spells it."""
+    yield f"{sense}:SWE:TYPE LIN"
+    yield f"{sense}:FREQ:STAR {exact(segment.start_hz)}"
+    yield f"{sense}:FREQ:STOP {exact(segment.stop_hz)}"
+    yield f"{sense}:SWE:POIN {segment.points}"
 
 
 def is_linear(sweep: Sweep) -> bool:
