@@ -6,6 +6,7 @@ its protocol layers through.
 """
 
 import functools
+import importlib.util
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pyvisa
 from pyvisa.constants import StatusCode
+from pyvisa.ctwrapper.highlevel import IVIVisaLibrary
 from pyvisa.errors import VisaIOError
 from pyvisa.resources import MessageBasedResource
 
@@ -45,6 +47,12 @@ _FAULTS: dict[int, type[LinkError]] = {
     StatusCode.error_resource_busy: LinkRefusedError,
     StatusCode.error_resource_locked: LinkRefusedError,
 }
+
+_NEEDED: dict[str, tuple[tuple[str, ...], str]] = {
+    "USB": (("usb",), "pip install pyusb libusb-package"),
+    "GPIB": (("gpib", "gpib_ctypes"), "pip install gpib-ctypes, beside the driver of the GPIB adapter"),
+}
+"""What pyvisa-py needs for an interface: any of these modules, which come with what is to be done."""
 
 _manager_lock = threading.Lock()
 
@@ -85,7 +93,12 @@ class VisaLink(MessageLink):
                 address, open_timeout=round(self.settings.open_timeout_s * 1e3)
             )
         except Exception as error:  # a library that is missing, a link that is refused: each raises what it likes
-            raise self._journal.fault(LinkRefusedError, f"PyVISA ({backend}) cannot open {address}: {error}") from error
+            told = " ".join(str(error).split())
+            cause = f"PyVISA ({backend}) cannot open {address}: {told}{_missing(backend, address)}"
+            raise self._journal.fault(LinkRefusedError, cause) from error
+        if not resource.session:
+            # Not every backend raises where nothing is found; VISA's null session leads nowhere.
+            raise self._journal.fault(LinkRefusedError, f"PyVISA ({backend}) finds nothing at {address}")
         if not isinstance(resource, MessageBasedResource):
             resource.close()
             raise self._journal.fault(LinkRefusedError, f"{address} is nothing that takes messages")
@@ -141,6 +154,9 @@ class VisaLink(MessageLink):
         with self._mapped(deadline_s) as resource, _no_warnings(resource):
             while True:
                 part, status = resource.visalib.read(resource.session, chunk)
+                if status < StatusCode.success:
+                    # A backend may return what went wrong where others raise it.
+                    raise VisaIOError(status)
                 message = message + part if message else part
                 if status != StatusCode.success_max_count_read:
                     return message
@@ -174,6 +190,18 @@ class VisaLink(MessageLink):
         if timeout_ms != self._timeout_ms:
             resource.timeout = timeout_ms
             self._timeout_ms = timeout_ms
+
+
+def _missing(backend: str, address: str) -> str:
+    """Return what has to be installed for this address, empty where nothing is known to be missing."""
+    if backend == _DEFAULT_BACKEND:
+        interface = address.upper().partition("::")[0].rstrip("0123456789")
+        modules, remedy = _NEEDED.get(interface, ((), ""))
+        found = not modules or any(importlib.util.find_spec(module) for module in modules)
+        return "" if found else f"; do: {remedy}; or name with `backend: '@ivi'` the VISA library of the maker"
+    if backend == "@ivi" and not IVIVisaLibrary.get_library_paths():
+        return "; no VISA library is installed: get NI-VISA, Keysight IO Libraries or R&S VISA"
+    return ""
 
 
 def _no_warnings(resource: MessageBasedResource) -> AbstractContextManager[object]:

@@ -21,6 +21,7 @@ from labctl_simulators.instruments.metasurface.tile_tcp import VirtualTileServer
 from labctl_simulators.instruments.servers.hislip import HislipServer
 from labctl_simulators.instruments.servers.scpi_socket import ScpiSocketServer
 from labctl_simulators.instruments.servers.stream_socket import StreamSocketServer
+from labctl_simulators.instruments.servers.vxi11 import Vxi11Server
 from labctl_simulators.instruments.vna.copper_mountain import VirtualCopperMountain
 from labctl_simulators.instruments.vna.dut import Dut, PatternedCavity
 from labctl_simulators.instruments.vna.engine import Engine, Hardware
@@ -32,7 +33,9 @@ from labctl_simulators.instruments.vna.nanovna_shell import VirtualNanoVnaShell
 from labctl_simulators.instruments.vna.rohde_schwarz import VirtualRohdeSchwarz
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 
-_PORT = re.compile(r"(?:::|,)(?P<port>\d+)::(?:SOCKET|INSTR)", re.IGNORECASE)
+_PORT = re.compile(r"(?:::|,)(?P<port>\d+)::(?:SOCKET|INSTR|inst\d+::INSTR)", re.IGNORECASE)
+_SOCKET = re.compile(r".*::SOCKET", re.IGNORECASE)
+_VXI11 = re.compile(r"TCPIP\d*::[^:]+(::inst\d+)?::INSTR", re.IGNORECASE)
 
 
 class Server(Protocol):
@@ -131,14 +134,20 @@ class MicrowaveBench:
 
 
 def _messages(virtual: Callable[[Engine], Any]) -> Callable[[BodySettings, Engine], ServerAt]:
-    """Serve messages: on a raw socket where the address is one, else by HiSLIP, whatever VISA would have used."""
+    """Serve messages on the wire that the address names; by HiSLIP in place of USB and GPIB, which have no server."""
 
     def of(body: BodySettings, engine: Engine) -> ServerAt:
-        kind = ScpiSocketServer if body.address.upper().endswith("::SOCKET") else HislipServer
+        kind = _message_server(body.address)
         execute = virtual(engine).execute
         return lambda address: kind(execute, port=_port(address))
 
     return of
+
+
+def _message_server(address: str) -> type[ScpiSocketServer | HislipServer | Vxi11Server]:
+    if _SOCKET.fullmatch(address):
+        return ScpiSocketServer
+    return Vxi11Server if _VXI11.fullmatch(address) else HislipServer
 
 
 def _serial_analyser(virtual: Callable[[Engine], Any]) -> Callable[[BodySettings, Engine], ServerAt]:
