@@ -79,16 +79,23 @@ class KeysightEna(ScpiAnalyser):
     def _read_calibration(self) -> str:
         return "corrected" if self._talk.ask_flag(":SENS1:CORR:STAT?") else ""
 
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        if configured.sweep.averages > 1:
-            self._talk.tell(":SENS1:AVER:CLE")
+    def _triggering(self, sweep: Sweep) -> Iterator[str]:
+        if sweep.averages > 1:
+            yield ":SENS1:AVER:CLE"
+        yield ":TRIG:SING" if sweep.trigger == "internal" else ":INIT1"
+
+    def _forget_completion(self) -> None:
+        """Do nothing: the operation register tells how it is now, not what has been."""
+
+    def _has_ended(self) -> bool:
+        return not int(self._talk.ask_number(":STAT:OPER:COND?")) & BUSY_BITS
+
+    def _await_end(self, configured: Configured) -> None:
         if configured.sweep.trigger == "internal":
-            self._talk.tell(":TRIG:SING")
-            self._await_completion(configured.deadline_s)
+            super()._await_end(configured)
             return
-        self._talk.tell(":INIT1")
         ends_s = time.monotonic() + configured.deadline_s
-        while int(self._talk.ask_number(":STAT:OPER:COND?")) & BUSY_BITS:
+        while not self._has_ended():
             if time.monotonic() > ends_s:
                 raise self._late(configured, ":STAT:OPER:COND?")
             time.sleep(POLL_S)

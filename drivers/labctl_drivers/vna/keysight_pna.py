@@ -10,7 +10,6 @@ from pydantic import Field
 
 from labctl.contract.microwave import Sweep
 from labctl_drivers.transport.link import Link
-from labctl_drivers.vna.base import Configured
 from labctl_drivers.vna.models import KEYSIGHT_PNA
 from labctl_drivers.vna.scpi import NamedTraceAnalyser, edge, exact, is_linear, linear_stimulus, trace_name
 from labctl_drivers.vna.settings import AnalyserRules
@@ -76,13 +75,14 @@ class KeysightPna(NamedTraceAnalyser):
             return ""
         return self._talk.ask("SENS1:CORR:CSET:ACT? NAME").strip('"')
 
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        if configured.sweep.averages > 1:
-            self._talk.tell("SENS1:AVER:CLE")
-            self._talk.tell("SENS1:SWE:MODE GRO")
+    def _triggering(self, sweep: Sweep) -> Iterator[str]:
+        if sweep.averages > 1:
+            yield "SENS1:AVER:CLE"
+            yield "SENS1:SWE:MODE GRO"
         else:
-            self._talk.tell("SENS1:SWE:MODE SING")
-        self._await_completion(configured.deadline_s)
+            yield "SENS1:SWE:MODE SING"
+        if sweep.trigger != "internal":
+            yield "*OPC"
 
 
 def _stimulus(sweep: Sweep) -> Iterator[str]:

@@ -7,7 +7,7 @@ Commands: the ZNB and ZNA user manuals. Not tried on an instrument yet: that a d
 from collections.abc import Iterator
 
 from labctl.contract.microwave import Sweep
-from labctl_drivers.vna.base import Configured, Real
+from labctl_drivers.vna.base import Real
 from labctl_drivers.vna.models import ROHDE_SCHWARZ
 from labctl_drivers.vna.scpi import NamedTraceAnalyser, edge, exact, is_linear, linear_stimulus, trace_name
 
@@ -67,11 +67,12 @@ class RohdeSchwarz(NamedTraceAnalyser):
         plain_s = super()._stated_sweep_s(sweep)
         return plain_s if is_linear(sweep) else max(plain_s, self._talk.ask_number("SENS1:SEGM:SWE:TIME:SUM?"))
 
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        if configured.sweep.averages > 1:
-            self._talk.tell("SENS1:AVER:CLE")
-        self._talk.tell("INIT1:IMM")
-        self._await_completion(configured.deadline_s)
+    def _triggering(self, sweep: Sweep) -> Iterator[str]:
+        if sweep.averages > 1:
+            yield "SENS1:AVER:CLE"
+        yield "INIT1:IMM"
+        if sweep.trigger != "internal":
+            yield "*OPC"
 
     def _overloaded(self) -> bool:
         return super()._overloaded() | bool(self._hardware_events() & RECEIVER_OVERLOAD_BIT)

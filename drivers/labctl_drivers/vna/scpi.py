@@ -24,6 +24,9 @@ READ_BACK_TOLERANCE = 1e-6
 
 BYTES_PER_NUMBER = 8
 
+COMPLETE_BIT = 0b1
+"""Of the event status register: what was under way at `*OPC` has ended (IEEE 488.2, 10.18)."""
+
 
 class ScpiAnalyser(Analyser):
     """What the SCPI dialects share. Everything is done on channel 1; other channels are left alone."""
@@ -180,9 +183,25 @@ class ScpiAnalyser(Analyser):
 
     # ------------------------------------------------------------------------------------------------ sweep
 
-    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+    def _begin(self, configured: Configured) -> None:
+        if configured.sweep.trigger != "internal":
+            self._forget_completion()
+        for command in self._triggering(configured.sweep):
+            self._talk.tell(command)
+        if configured.sweep.trigger != "internal":
+            # An answer shows that the commands before it were carried out: from now on an edge is not lost.
+            self._raise_queued("arm")
+
+    def _forget_completion(self) -> None:
+        """Forget what `_has_ended` would know of the sweep before."""
+        self._talk.ask("*ESR?")
+
+    def _has_ended(self) -> bool:
+        return bool(int(self._talk.ask_number("*ESR?")) & COMPLETE_BIT)
+
+    def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
         with self._explaining(configured, "*OPC?"):
-            self._trigger_and_wait(configured)
+            self._await_end(configured)
         overload = self._overloaded()
         sweep = configured.sweep
         values = np.empty((len(sweep.parameters), sweep.points), dtype=np.complex128)
@@ -192,8 +211,9 @@ class ScpiAnalyser(Analyser):
         self._raise_queued(self.data_query)
         return values, overload
 
-    def _await_completion(self, deadline_s: float) -> None:
-        answer = self._talk.ask("*OPC?", timeout_s=deadline_s)
+    def _await_end(self, configured: Configured) -> None:
+        """Return at the end of what was triggered."""
+        answer = self._talk.ask("*OPC?", timeout_s=configured.deadline_s)
         if answer.lstrip("+") != "1":
             raise InstrumentError(self._name, f"answers '{answer}'", command="*OPC?")
 
@@ -218,8 +238,11 @@ class ScpiAnalyser(Analyser):
         """Return the commands that configure `sweep`, in order."""
 
     @abstractmethod
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        """Make one sweep, or as many as are averaged, and return at their end."""
+    def _triggering(self, sweep: Sweep) -> Iterable[str]:
+        """Return the commands that make one sweep, or as many as are averaged, at once or when the edge comes.
+
+        With an external trigger the last one asks for the bit that `_has_ended` reads.
+        """
 
     @abstractmethod
     def _selections(self, sweep: Sweep) -> list[str]:

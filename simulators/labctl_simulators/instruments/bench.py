@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
 from labctl.contract.simulator import BenchSimulator
+from labctl.contract.units import Seconds
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel
 from labctl_simulators.instruments.metasurface.raw12 import VirtualLeonardo, VirtualUno
 from labctl_simulators.instruments.metasurface.ris_ascii import VirtualRis
 from labctl_simulators.instruments.metasurface.tile_tcp import VirtualTileServer
+from labctl_simulators.instruments.metasurface.trigger_output import TriggerOutput
 from labctl_simulators.instruments.servers.hislip import HislipServer
 from labctl_simulators.instruments.servers.scpi_socket import ScpiSocketServer
 from labctl_simulators.instruments.servers.stream_socket import StreamSocketServer
@@ -67,6 +69,7 @@ class BodySettings(BaseModel):
     baud: int | None = None
     sketch: str = "uno"
     tiles: tuple[int, ...] = (1,)
+    settle_s: Seconds = Field(alias="settle", default=0.0)
 
 
 ServerAt = Callable[[str | None], Server]
@@ -74,12 +77,16 @@ ServerAt = Callable[[str | None], Server]
 
 
 class MicrowaveBench:
-    """A `VirtualBench` of analysers and at most one metasurface. Sweeps last as long as IF bandwidth and points say."""
+    """A `VirtualBench` of analysers and at most one metasurface. Sweeps last as long as IF bandwidth and points say.
+
+    A wire runs from the metasurface's trigger output, where its controller has one, to each analyser's trigger input.
+    """
 
     def __init__(self, cavity: SimulatedCavity) -> None:
         self._cavity = cavity
         self._patterned = PatternedCavity(cavity)
         self._servers: list[Server] = []
+        self._triggers: list[TriggerOutput] = []
 
     def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
         """Serve `instruments` and return their addresses by name; `at` names addresses to take again if free.
@@ -91,12 +98,19 @@ class MicrowaveBench:
         if len(surfaces) > 1:
             raise SettingError((surfaces[1], "driver"), f"'{surfaces[0]}' is the simulated cavity's only metasurface")
         panel = Panel(self._patterned, WallClock(), wiring=self._wiring(bodies, surfaces))
-        return {name: self._serve(self._server_for(body, panel), at.get(name)) for name, body in bodies.items()}
+        # Firmware knows how long its surface settles: as long as the rig file says.
+        trigger = TriggerOutput(max((bodies[name].settle_s for name in surfaces), default=0.0))
+        self._triggers.append(trigger)
+        return {
+            name: self._serve(self._server_for(body, panel, trigger), at.get(name)) for name, body in bodies.items()
+        }
 
     def stop(self) -> None:
         """End every connection and stop serving."""
         while self._servers:
             self._servers.pop().stop()
+        while self._triggers:
+            self._triggers.pop().stop()
 
     def _wiring(self, bodies: Mapping[str, BodySettings], surfaces: list[str]) -> list[int] | None:
         """Return the element of each cell as the rig file says, after a look whether the cavity has such elements."""
@@ -113,10 +127,12 @@ class MicrowaveBench:
                 return np.argsort(body.map).tolist()
         return None
 
-    def _server_for(self, body: BodySettings, panel: Panel) -> ServerAt:
+    def _server_for(self, body: BodySettings, panel: Panel, trigger: TriggerOutput) -> ServerAt:
         if body.driver in SURFACES:
-            return SURFACES[body.driver](body, panel)
-        return ANALYSERS[body.driver](body, self._engine(panel))
+            return SURFACES[body.driver](body, panel, trigger)
+        engine = self._engine(panel)
+        trigger.wire(engine.edge)
+        return ANALYSERS[body.driver](body, engine)
 
     def _engine(self, dut: Dut) -> Engine:
         hardware = Hardware(frequency_hz=self._patterned.frequency_hz)
@@ -155,12 +171,20 @@ def _serial_analyser(virtual: Callable[[Engine], Any]) -> Callable[[BodySettings
     return lambda _, engine: _serial(virtual(engine).execute, None)
 
 
-def _raw12(body: BodySettings, panel: Panel) -> ServerAt:
+def _labctl_v1(body: BodySettings, panel: Panel, trigger: TriggerOutput) -> ServerAt:
+    return _serial(VirtualLabctlV1(panel, trigger=trigger), body.baud)
+
+
+def _ris_ascii(body: BodySettings, panel: Panel, _: TriggerOutput) -> ServerAt:
+    return _serial(VirtualRis(panel), body.baud)
+
+
+def _raw12(body: BodySettings, panel: Panel, _: TriggerOutput) -> ServerAt:
     sketch = VirtualLeonardo if body.sketch == "leonardo" else VirtualUno
     return _serial(sketch(panel), body.baud)
 
 
-def _tiles(body: BodySettings, panel: Panel) -> ServerAt:
+def _tiles(body: BodySettings, panel: Panel, _: TriggerOutput) -> ServerAt:
     virtual = VirtualTileServer(panel, first=min(body.tiles))
     return lambda address: StreamSocketServer(virtual, port=_port(address))
 
@@ -191,10 +215,10 @@ ANALYSERS: Mapping[str, Callable[[BodySettings, Engine], ServerAt]] = {
     "vna.nanovna-v2": _serial_analyser(VirtualNanoVnaBinary),
     "vna.rohde-schwarz": _messages(VirtualRohdeSchwarz),
 }
-SURFACES: Mapping[str, Callable[[BodySettings, Panel], ServerAt]] = {
-    "metasurface.labctl-v1": lambda body, panel: _serial(VirtualLabctlV1(panel), body.baud),
+SURFACES: Mapping[str, Callable[[BodySettings, Panel, TriggerOutput], ServerAt]] = {
+    "metasurface.labctl-v1": _labctl_v1,
     "metasurface.raw12": _raw12,
-    "metasurface.ris-ascii": lambda body, panel: _serial(VirtualRis(panel), body.baud),
+    "metasurface.ris-ascii": _ris_ascii,
     "metasurface.tile-tcp": _tiles,
 }
 
