@@ -87,8 +87,26 @@ class NetworkAnalyser(Protocol):
         """
         ...
 
+    def arm(self) -> None:
+        """Begin what was configured: at once, or with an external trigger at the next edge.
+
+        It waits for the edge when this returns: arm it, then do what the edge follows. Raises `InstrumentError`.
+        """
+        ...
+
+    def swept(self) -> bool:
+        """Return whether the sweep that an external trigger was to begin has ended. Raises `InstrumentError`."""
+        ...
+
+    def read(self) -> SweepResult:
+        """Wait for the end of what was armed and return it. Raises `InstrumentError`; never returns a part of it.
+
+        An edge that does not come is an `InstrumentError` too.
+        """
+        ...
+
     def sweep(self) -> SweepResult:
-        """Trigger what was configured, wait for its end and return it. Raises `InstrumentError`; never a part of it."""
+        """Arm and read. Raises `InstrumentError`."""
         ...
 
     def make_safe(self) -> None:
@@ -133,12 +151,25 @@ class Metasurface(Protocol):
         """Connect, identify, show the rest pattern. Raises `InstrumentError`."""
         ...
 
-    def show(self, pattern: Pattern) -> None:
-        """Return when `pattern` is acknowledged, read back where the controller can, and settled.
+    @property
+    def settle_s(self) -> float:
+        """Seconds from a pattern's acknowledgement until the field is steady."""
+        ...
 
-        Raises `InputError` for a pattern that does not fit, `InstrumentError` when the controller refuses, is silent or
-        holds something else.
+    def latch(self, pattern: Pattern) -> None:
+        """Return when `pattern` is acknowledged and read back where the controller can; it has not settled then.
+
+        A controller with a trigger output gives an edge when it has settled. Raises `InputError` for a pattern that
+        does not fit, `InstrumentError` when the controller refuses, is silent or holds something else.
         """
+        ...
+
+    def settle(self) -> None:
+        """Return when what was latched last has settled."""
+        ...
+
+    def show(self, pattern: Pattern) -> None:
+        """Latch `pattern` and return when it has settled. Raises as `latch` does."""
         ...
 
     def make_safe(self) -> None:

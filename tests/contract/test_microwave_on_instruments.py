@@ -15,6 +15,7 @@ from labctl_drivers.metasurface.labctl_v1 import LabctlV1Rules, LabctlV1Surface
 from labctl_drivers.vna.keysight_pna import KeysightPna, KeysightPnaRules
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel, PanelTiming
+from labctl_simulators.instruments.metasurface.trigger_output import TriggerOutput
 from labctl_simulators.instruments.vna.dut import PatternedCavity
 from labctl_simulators.instruments.vna.engine import Engine, Hardware
 from labctl_simulators.instruments.vna.keysight_pna import VirtualKeysightPna
@@ -25,7 +26,7 @@ from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from pydantic import ValidationError
 
 from labctl.contract.capabilities import ParameterSink
-from labctl.contract.clock import SimulatedClock
+from labctl.contract.clock import Clock, SimulatedClock, WallClock
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import DriveError, InputError, InstrumentError, SettingError
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowStatus
@@ -54,7 +55,7 @@ class Bench:
     analyser: KeysightPna
     surface: PatternedSurface
     sent: list[str]
-    clock: SimulatedClock
+    clock: Clock
 
     def layer(self, **changes: Any) -> MicrowaveLayer:
         settings = microwave.DRIVER.settings.model_validate(POINT | OWN | changes)
@@ -84,11 +85,20 @@ StartBench = Callable[..., Bench]
 
 @pytest.fixture
 def bench(memory_link: Callable[..., Any], memory_byte_link: Callable[..., Any]) -> StartBench:
-    def bench(levels: int = 2, settle: str = "5 ms", timing: PanelTiming = TIMING) -> Bench:
-        cavity, clock, sent = cavity_of(levels), SimulatedClock(float("inf")), []
+    def bench(
+        levels: int = 2,
+        settle: str = "5 ms",
+        timing: PanelTiming = TIMING,
+        clock: Clock | None = None,
+        pulse_s: float | None = None,
+    ) -> Bench:
+        cavity, clock, sent = cavity_of(levels), clock or SimulatedClock(float("inf")), []
         panel = Panel(PatternedCavity(cavity), clock, timing)
         engine = Engine(panel)
-        pna, controller = VirtualKeysightPna(engine), VirtualLabctlV1(panel)
+        trigger = TriggerOutput(pulse_s or 0.0)
+        if pulse_s is not None:
+            trigger.wire(engine.edge)
+        pna, controller = VirtualKeysightPna(engine, edge_patience_s=1.0), VirtualLabctlV1(panel, trigger=trigger)
 
         def to_analyser(message: bytes) -> bytes | None:
             sent.append(message.decode().strip())
@@ -182,6 +192,53 @@ def test_settling_that_is_too_short_gives_the_row_before(bench: StartBench) -> N
         results.append(values_of(measured(layer, rows)))
     # Each sweep comes 4 ms after the latch, with the field 5 ms behind: it sees the pattern of the row before.
     np.testing.assert_allclose(results[0][1:], results[1][:-1], rtol=1e-12)
+
+
+AT_EDGE: dict[str, Any] = {"clock": WallClock(), "settle": "60 ms", "timing": PanelTiming(0.002, 0.05)}
+"""A real clock: the controller's pulses come from a thread of its own."""
+
+
+def test_with_an_external_trigger_every_sweep_sees_its_settled_pattern(bench: StartBench) -> None:
+    instruments = bench(pulse_s=0.06, **AT_EDGE)
+    layer = instruments.layer(trigger="external-rising")
+    layer.open()
+    begin = len(instruments.sent)
+    rows = drives(5)
+    values = values_of(measured(layer, rows))
+    np.testing.assert_allclose(values, instruments.twin().signals(rows), rtol=1e-12)
+    steps = [line for line in instruments.sent[begin:] if line in ("surface 2", "SENS1:SWE:MODE SING", "*OPC?")]
+    assert steps == ["SENS1:SWE:MODE SING", "surface 2", "*OPC?"] * 5
+
+
+def test_a_pulse_that_is_still_to_come_begins_no_sweep(bench: StartBench) -> None:
+    instruments = bench(pulse_s=0.06, **AT_EDGE)
+    layer = instruments.layer(trigger="external-falling")
+    layer.open()
+    rows = drives(2)
+    for _ in range(2):
+        values = values_of(measured(layer, rows))
+        np.testing.assert_allclose(values, instruments.twin().signals(rows), rtol=1e-12)
+        layer.make_safe()  # shows the rest pattern, whose pulse comes later
+
+
+def test_an_edge_before_the_pattern_has_settled_is_an_error(bench: StartBench) -> None:
+    instruments = bench(pulse_s=0.0, **AT_EDGE | {"settle": "300 ms"})
+    layer = instruments.layer(trigger="external-rising")
+    layer.open()
+    instruments.engine.dut.s_parameters(np.array([3.2e9, 3.3e9, 3.4e9]))  # solves the cavity, which takes its time
+    says = r"vna: was triggered before the pattern had settled \(0\.3 s\): .* the controller of 'surface'"
+    with pytest.raises(InstrumentError, match=says):
+        measured(layer, drives(1))
+
+
+def test_an_edge_that_does_not_come_is_an_error_that_names_the_wire(bench: StartBench) -> None:
+    instruments = bench(**AT_EDGE)
+    layer = instruments.layer(trigger="external-rising")
+    layer.open()
+    says = "does the rising edge reach its trigger input[?] Look at the wire from the trigger output of the metasurface"
+    with pytest.raises(InstrumentError, match=says):
+        measured(layer, drives(1))
+    assert not instruments.engine.rf_on
 
 
 def test_an_overload_marks_its_row_and_the_next_is_measured(bench: StartBench) -> None:

@@ -330,6 +330,41 @@ def test_an_external_edge_starts_the_sweep(name: str, slope: Any, opened: Callab
     np.testing.assert_allclose(result.values, expected(bench.engine, SWEEP), atol=DIALECTS[name].resolution, rtol=0)
 
 
+@pytest.mark.parametrize("name", TRIGGERED)
+def test_an_armed_sweep_begins_with_its_edge_and_not_before(name: str, opened: Callable[..., Bench]) -> None:
+    bench = opened(name)
+    bench.analyser.configure(dataclasses.replace(SWEEP, trigger="external-rising"))
+    for resonance_hz in (3.3e9, 3.25e9):
+        bench.analyser.arm()
+        assert bench.engine.rf_on
+        assert not bench.analyser.swept()
+        bench.engine.edge("falling")
+        assert not bench.analyser.swept()
+        bench.engine.dut = Resonator(resonance_hz=resonance_hz)
+        bench.engine.edge("rising")
+        assert bench.analyser.swept()
+        result = bench.analyser.read()
+        np.testing.assert_allclose(result.values, expected(bench.engine, SWEEP), atol=DIALECTS[name].resolution, rtol=0)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_not_armed_is_not_read(name: str, opened: Callable[..., Bench]) -> None:
+    bench = opened(name)
+    bench.analyser.configure(SWEEP)
+    for disarm in (
+        lambda: None,
+        bench.analyser.read,
+        bench.analyser.make_safe,
+        lambda: bench.analyser.configure(SWEEP),
+    ):
+        disarm()
+        with pytest.raises(InstrumentError, match="no sweep is armed"):
+            bench.analyser.read()
+        bench.analyser.arm()
+    with pytest.raises(InstrumentError, match="begins its sweeps itself"):
+        bench.analyser.swept()
+
+
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in TRIGGERED])
 def test_an_analyser_without_trigger_input_says_so(name: str, opened: Callable[..., Bench]) -> None:
     bench = opened(name)

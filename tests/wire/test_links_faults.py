@@ -209,7 +209,7 @@ def test_interrupted_query_leaves_the_link_out_of_step(bench: Bench, monkeypatch
 
 def test_commands_in_a_row_do_not_wait_for_acknowledgements(start_bench: StartBench) -> None:
     link = start_bench("socket").link
-    assert link._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # type: ignore[attr-defined]
+    assert link._connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # type: ignore[attr-defined]
 
 
 def test_making_safe_cuts_off_a_query_on_another_thread(start_bench: StartBench, transport: str) -> None:

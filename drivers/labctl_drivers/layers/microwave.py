@@ -8,22 +8,34 @@ from numpy.typing import NDArray
 
 from labctl.contract.capabilities import WrittenParameters
 from labctl.contract.chunks import Row, in_chunks
+from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
-from labctl.contract.errors import DriveError, SettingError
+from labctl.contract.errors import DriveError, InstrumentError, SettingError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
-from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern
+from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern, SweepResult
 from labctl.contract.readout import READINGS, readout_channels
 from labctl_drivers.layers.microwave_settings import MicrowaveSettings
+
+EARLY = 0.9
+"""Of the settling: when it is asked whether a sweep that an edge was to begin has ended already."""
 
 
 class MicrowaveLayer:
     """A `PhysicalLayer` on any `NetworkAnalyser` and `Metasurface`. One pass is one pattern and one sweep."""
 
-    def __init__(self, settings: MicrowaveSettings, analyser: NetworkAnalyser, surface: Metasurface, name: str) -> None:
+    def __init__(
+        self,
+        settings: MicrowaveSettings,
+        analyser: NetworkAnalyser,
+        surface: Metasurface,
+        name: str,
+        clock: Clock,
+    ) -> None:
         """Raise `InputError` for a sweep beyond the analyser's limits and for elements that are not there."""
         self._settings = settings
         self._analyser = analyser
         self._surface = surface
+        self._clock = clock
         self._sweep = settings.sweep
         analyser.check(self._sweep)
         self._driven = _driven_elements(settings, surface)
@@ -58,6 +70,7 @@ class MicrowaveLayer:
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Show a pattern and sweep, row by row; no sweep begins before its pattern is acknowledged and has settled.
 
+        With an external trigger the analyser is armed first, and the edge that begins the sweep follows the pattern.
         A sweep that overloads a receiver marks its row. Raises `DriveError` before anything is sent, `InstrumentError`
         after everything measured before it has been yielded.
         """
@@ -95,18 +108,50 @@ class MicrowaveLayer:
             yield self._pass(row_id, drive)
 
     def _pass(self, row_id: int, drive: NDArray[np.floating]) -> Row:
-        self._surface.show(self._pattern(drive))
-        result = self._analyser.sweep()
+        pattern = self._pattern(drive)
+        if self._sweep.trigger == "internal":
+            self._surface.show(pattern)
+            result = self._analyser.sweep()
+        else:
+            result = self._swept_at_edge(pattern)
         with np.errstate(divide="ignore"):
             values = READINGS[self._settings.readout].read(result.values)
         return Row(row_id, values, _status(values, overload=result.overload), result.time_s)
+
+    def _swept_at_edge(self, pattern: Pattern) -> SweepResult:
+        """Arm the analyser, latch, and read the sweep that the controller's edge begins when the pattern has settled.
+
+        Raises `InstrumentError` for a sweep that ends before the pattern can have settled, and when no edge comes.
+        """
+        # The edge of a pattern before this one must not begin the sweep of this one.
+        self._surface.settle()
+        self._analyser.arm()
+        begun_s, settle_s = self._clock.now_s(), self._surface.settle_s
+        self._surface.latch(pattern)
+        self._clock.sleep_s(max(0.0, begun_s + EARLY * settle_s - self._clock.now_s()))
+        # The clock is read after the answer: a late answer convicts nobody.
+        if self._analyser.swept() and self._clock.now_s() < begun_s + settle_s:
+            raise InstrumentError(
+                self._analyser.name,
+                f"was triggered before the pattern had settled ({settle_s:g} s): does its edge come from the "
+                f"controller of '{self._surface.name}', and only when a pattern has settled?",
+                command="trigger",
+            )
+        return self._analyser.read()
 
 
 class TunableMicrowaveLayer(MicrowaveLayer):
     """A microwave layer with elements that no drive sets: a `ParameterSink`."""
 
-    def __init__(self, settings: MicrowaveSettings, analyser: NetworkAnalyser, surface: Metasurface, name: str) -> None:
-        super().__init__(settings, analyser, surface, name)
+    def __init__(
+        self,
+        settings: MicrowaveSettings,
+        analyser: NetworkAnalyser,
+        surface: Metasurface,
+        name: str,
+        clock: Clock,
+    ) -> None:
+        super().__init__(settings, analyser, surface, name, clock)
         self._tuned = np.setdiff1d(np.arange(surface.n_elements), self._driven)
         self._parameters = _element_channels(self._tuned, surface.levels)
         begin = np.zeros(len(self._tuned))
@@ -186,7 +231,7 @@ def _build(settings: MicrowaveSettings, instruments: Mapping[str, Instrument], c
     surface = pick_instrument(instruments, settings.metasurface, Metasurface, context.name, at=("metasurface",))
     fully_driven = settings.driven is None or len(settings.driven) == surface.n_elements
     kind = MicrowaveLayer if fully_driven else TunableMicrowaveLayer
-    return kind(settings, analyser, surface, context.name)
+    return kind(settings, analyser, surface, context.name, context.clock)
 
 
 DRIVER = LayerDriver(MicrowaveSettings, _build)

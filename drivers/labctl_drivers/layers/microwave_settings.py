@@ -34,7 +34,8 @@ class MicrowaveSettings(Settings):
     cavity. `parameters` are the S-parameters read at each frequency, receiving port first; `complex` gives real and
     imaginary part of each value, one after the other. An input is an element's level, from 0 (lowest) to 1 (highest).
     `driven` lists the elements that inputs set, all of them unless given; the others are parameters of the layer and
-    keep their level, 0 at first. With an external `trigger` every pass waits for an edge that something else gives.
+    keep their level, 0 at first. With an external `trigger` the analyser is armed before a pattern is shown, and
+    sweeps at the edge that the metasurface's controller gives when the pattern has settled.
     """
 
     analyser: str

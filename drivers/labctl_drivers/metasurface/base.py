@@ -45,6 +45,7 @@ class PatternedSurface(ABC):
         self._in_step = False
         self._latched: Pattern | None = None
         self._next_turn_s = float("-inf")
+        self._settled_s = float("-inf")
 
     @property
     def name(self) -> str:
@@ -80,6 +81,11 @@ class PatternedSurface(ABC):
         return self._levels
 
     @property
+    def settle_s(self) -> float:
+        """Seconds from a pattern's acknowledgement until the field is steady."""
+        return self._rules.settle_s
+
+    @property
     def latched(self) -> Pattern | None:
         """Return the pattern (n_elements,) that was acknowledged last, and read back where that is possible."""
         return None if self._latched is None else self._latched.copy()
@@ -98,8 +104,8 @@ class PatternedSurface(ABC):
             raise
         self._is_open = True
 
-    def show(self, pattern: Pattern) -> None:
-        """Return when `pattern` is acknowledged, read back where the controller can, and settled.
+    def latch(self, pattern: Pattern) -> None:
+        """Return when `pattern` is acknowledged and read back where the controller can; it has not settled then.
 
         After a fault the next pattern is preceded by bringing the controller into step. Raises `InputError`, before
         anything is sent, for a pattern that does not fit, and `InstrumentError` when the controller refuses, is silent
@@ -107,7 +113,16 @@ class PatternedSurface(ABC):
         """
         checked = self._checked(pattern)
         self._ready_to_show("show")
-        self._present(checked, self._latch)
+        self._latch_pattern(checked, self._latch)
+
+    def settle(self) -> None:
+        """Return when what was latched last has settled."""
+        self._clock.sleep_s(max(0.0, self._settled_s - self._clock.now_s()))
+
+    def show(self, pattern: Pattern) -> None:
+        """Latch `pattern` and return when it has settled. Raises as `latch` does."""
+        self.latch(pattern)
+        self.settle()
 
     def health(self) -> tuple[Finding, ...]:
         """Return what the controller can do to make sure of a pattern. Raises `InstrumentError`."""
@@ -144,7 +159,7 @@ class PatternedSurface(ABC):
 
     def _present(self, pattern: Pattern, latch: Callable[[Pattern], None]) -> None:
         self._latch_pattern(pattern, latch)
-        self._clock.sleep_s(self._rules.settle_s)
+        self.settle()
 
     def _latch_pattern(self, pattern: Pattern, latch: Callable[[Pattern], None]) -> None:
         """Let the controller hold `pattern` and make sure of it. Whatever ends this early leaves it out of step."""
@@ -152,6 +167,7 @@ class PatternedSurface(ABC):
         cells = np.empty_like(pattern)
         cells[self._cell_of] = pattern
         latch(cells)
+        self._settled_s = self._clock.now_s() + self._rules.settle_s
         self._verify(cells)
         if self._latched is not None:
             self.toggles += pattern != self._latched

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from labctl_drivers.transport.journal import Journal
+from labctl_drivers.transport.link import LinkRefusedError
+
 
 class AddressLock:
     """Holds an address, as the rig file spells it, for one link."""
 
     def __init__(self, address: str) -> None:
+        self._of = address
         folder = Path(tempfile.gettempdir()) / "labctl-locks"
         folder.mkdir(exist_ok=True)
         stem = hashlib.sha256(address.upper().encode()).hexdigest()[:16]
@@ -19,14 +23,14 @@ class AddressLock:
         # Who closes a link need not be the thread that opened it.
         self._lock = FileLock(folder / f"{stem}.lock", thread_local=False)
 
-    def acquire(self, name: str) -> str | None:
-        """Take the address for instrument `name` and return None, or return who has it."""
+    def acquire(self, journal: Journal) -> None:
+        """Take the address for the instrument of `journal`. Raises `LinkRefusedError` that says who has it."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
-            return self._owner.read_text(encoding="utf-8") if self._owner.exists() else "another process"
-        self._owner.write_text(f"process {os.getpid()} ('{name}')", encoding="utf-8")
-        return None
+            owner = self._owner.read_text(encoding="utf-8") if self._owner.exists() else "another process"
+            raise journal.fault(LinkRefusedError, f"{owner} uses {self._of}") from None
+        self._owner.write_text(f"process {os.getpid()} ('{journal.name}')", encoding="utf-8")
 
     def release(self) -> None:
         """Give the address back. Idempotent."""

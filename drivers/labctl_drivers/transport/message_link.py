@@ -10,17 +10,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from labctl.contract.errors import InputError
 from labctl_drivers.transport.address_lock import AddressLock
 from labctl_drivers.transport.block import Terminator
-from labctl_drivers.transport.byte_log import ByteLog, EntryKind
+from labctl_drivers.transport.byte_log import ByteLog
+from labctl_drivers.transport.journal import Journal
 from labctl_drivers.transport.link import LinkError, LinkGarbledError, LinkRefusedError, LinkTimeoutError
 from labctl_drivers.transport.policy import LinkCounts, attempted
 from labctl_drivers.transport.settings import LinkSettings
-
-LinkErrorT = TypeVar("LinkErrorT", bound=LinkError)
 
 _TEXT = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 _PATIENCE_S = 0.1
@@ -28,28 +26,27 @@ _NUMBER_PREFIXES = (b"#H", b"#Q", b"#B")
 
 
 class MessageLink(ABC):
-    """A `Link` over a transport that a subclass knows how to connect, send on and receive from.
-
-    `counts` says what has gone wrong so far.
-    """
+    """A `Link` over a transport that a subclass knows how to connect, send on and receive from."""
 
     def __init__(self, settings: LinkSettings, name: str, log: ByteLog | None = None) -> None:
         self.settings = settings
-        self.counts = LinkCounts()
-        self._name = name
-        self._log = log
+        self._journal = Journal(name, log)
         self._address = AddressLock(settings.address)
         self._lock = threading.Lock()
         self._is_open = False
         self._in_step = False
         self._unidentified = False
         self._identity: str | None = None
-        self._command: str | None = None
 
     @property
     def name(self) -> str:
         """Return the instrument's name in the rig file."""
-        return self._name
+        return self._journal.name
+
+    @property
+    def counts(self) -> LinkCounts:
+        """Return what has gone wrong so far."""
+        return self._journal.counts
 
     @property
     def address(self) -> str:
@@ -66,10 +63,8 @@ class MessageLink(ABC):
         with self._lock:
             if self._is_open:
                 return
-            self._command = "open"
-            owner = self._address.acquire(self._name)
-            if owner is not None:
-                raise self._fault(LinkRefusedError, f"{owner} uses {self.settings.address}")
+            self._journal.command = "open"
+            self._address.acquire(self._journal)
             try:
                 self._identity = None
                 self._connect()
@@ -77,7 +72,7 @@ class MessageLink(ABC):
             except BaseException as error:
                 self._hang_up(settle=False)
                 self._address.release()
-                self._note("failed", _told(error))
+                self._journal.note_failure(error)
                 raise
             self._is_open = self._in_step = True
 
@@ -110,15 +105,15 @@ class MessageLink(ABC):
         An exchange under way on another thread is cut off where the transport allows (TCP): it raises `LinkLostError`.
         A link that is out of step connects afresh, once; who is there is asked before the next exchange.
         """
-        _check(command, self._name)
+        _check(command, self.name)
         if not self._lock.acquire(timeout=_PATIENCE_S):
             self._cut()
             if not self._lock.acquire(timeout=self.settings.open_timeout_s):
-                raise LinkTimeoutError(self._name, "the link is busy", command=command)
+                raise LinkTimeoutError(self.name, "the link is busy", command=command)
         try:
-            self._command = command
+            self._journal.command = command
             if not self._is_open:
-                raise self._fault(LinkRefusedError, "the link is not open")
+                raise self._journal.fault(LinkRefusedError, "the link is not open")
             if not self._in_step:
                 self._hang_up(settle=False)
                 self._connect()
@@ -164,22 +159,14 @@ class MessageLink(ABC):
     def _receive_block(self, n_bytes: int, terminator: Terminator, deadline_s: float) -> memoryview:
         """Return the payload of the one block that arrives. Raises `LinkError`."""
 
-    def _fault(self, kind: type[LinkErrorT], cause: str) -> LinkErrorT:
-        """Return an error about the present command."""
-        return kind(self._name, cause, command=self._command)
-
-    def _note(self, kind: EntryKind, data: bytes | bytearray | memoryview) -> None:
-        if self._log is not None and len(data) > 0:
-            self._log.add(kind, data)
-
     @contextmanager
     def _exchange(self, command: str, timeout_s: float | None) -> Generator[float]:
         """Hold the link for one exchange and yield its deadline; what goes wrong leaves the link out of step."""
-        _check(command, self._name)
+        _check(command, self.name)
         with self._lock:
-            self._command = command
+            self._journal.command = command
             if not self._is_open:
-                raise self._fault(LinkRefusedError, "the link is not open")
+                raise self._journal.fault(LinkRefusedError, "the link is not open")
             try:
                 if not self._in_step:
                     self._recover()
@@ -190,14 +177,13 @@ class MessageLink(ABC):
                 yield time.monotonic() + (self.settings.timeout_s if timeout_s is None else timeout_s)
                 self._in_step = True
             except LinkError as error:
-                self.counts.faults[type(error).__name__] += 1
-                self._note("failed", _told(error))
+                self._journal.count(error)
                 raise
 
     def _send_command(self, command: str, deadline_s: float) -> None:
         message = command.encode("ascii") + b"\n"
         self._send(message, deadline_s)
-        self._note("sent", message)
+        self._journal.note("sent", message)
 
     def _ask(self, command: str, deadline_s: float) -> str:
         self._send_command(command, deadline_s)
@@ -206,16 +192,16 @@ class MessageLink(ABC):
     def _as_text(self, line: bytes) -> str:
         self._expect_text(line)
         if line.startswith(b"#") and line[:2].upper() not in _NUMBER_PREFIXES:
-            self._note("discarded", line)
-            raise self._fault(LinkGarbledError, f"a block where text was expected: {line[:40]!r}")
-        self._note("received", line + b"\n")
+            self._journal.note("discarded", line)
+            raise self._journal.fault(LinkGarbledError, f"a block where text was expected: {line[:40]!r}")
+        self._journal.note("received", line + b"\n")
         return line.decode("ascii")
 
     def _expect_text(self, data: bytes | bytearray) -> None:
         """Raise `LinkGarbledError` for anything but printable ASCII."""
         if data.translate(None, _TEXT):
-            self._note("discarded", data)
-            raise self._fault(LinkGarbledError, f"expected text, got {bytes(data[:40])!r}")
+            self._journal.note("discarded", data)
+            raise self._journal.fault(LinkGarbledError, f"expected text, got {bytes(data[:40])!r}")
 
     def _identify(self) -> None:
         """Ask who is there. Raises `LinkGarbledError` when it is not who was there when the link was opened."""
@@ -226,11 +212,11 @@ class MessageLink(ABC):
             line = self._receive_line(deadline_s)
             self._expect_text(line)
             identity = line.decode("ascii")
-            self._note("opened", line)
+            self._journal.note("opened", line)
         if self._identity is None:
             self._identity = identity
         elif identity != self._identity:
-            raise self._fault(
+            raise self._journal.fault(
                 LinkGarbledError, f"another instrument answers: '{identity}' where '{self._identity}' was"
             )
         self._unidentified = False
@@ -249,8 +235,3 @@ class MessageLink(ABC):
 def _check(command: str, name: str) -> None:
     if not command.isascii() or not command.isprintable():
         raise InputError(f"{name}: {command!r} cannot be sent: a command is one line of ASCII characters")
-
-
-def _told(error: BaseException) -> bytes:
-    cause = error.cause if isinstance(error, LinkError) else str(error)
-    return f"{type(error).__name__}: {cause}".encode()

@@ -5,11 +5,11 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 import serial
 
-from labctl_drivers.transport.byte_log import ByteLog, EntryKind
+from labctl_drivers.transport.byte_log import ByteLog
+from labctl_drivers.transport.journal import Journal, shown
 from labctl_drivers.transport.link import (
     LinkError,
     LinkGarbledError,
@@ -19,8 +19,6 @@ from labctl_drivers.transport.link import (
 )
 from labctl_drivers.transport.policy import LinkCounts, attempted
 from labctl_drivers.transport.settings import SerialSettings
-
-LinkErrorT = TypeVar("LinkErrorT", bound=LinkError)
 
 _POLL_S = 0.05
 _QUIET_S = 0.05
@@ -44,28 +42,30 @@ class SerialLink:
 
     After a fault the next request first waits for silence, discards what came, and makes sure of `ready`; a port that
     was lost is reopened. Without `ready` there is silence only: a device whose frames carry no check then has to be
-    brought into step by its driver. `counts` says what has gone wrong so far.
+    brought into step by its driver.
     """
 
     def __init__(
         self, settings: SerialSettings, name: str, *, ready: Ready | None = None, log: ByteLog | None = None
     ) -> None:
         self.settings = settings
-        self.counts = LinkCounts()
-        self._name = name
+        self._journal = Journal(name, log)
         self._ready = ready
-        self._log = log
         self._lock = threading.Lock()
         self._port: serial.Serial | None = None
         self._is_open = False
         self._in_step = False
         self._lost = False
-        self._request: str | None = None
 
     @property
     def name(self) -> str:
         """Return the instrument's name in the rig file."""
-        return self._name
+        return self._journal.name
+
+    @property
+    def counts(self) -> LinkCounts:
+        """Return what has gone wrong so far."""
+        return self._journal.counts
 
     def open(self) -> None:
         """Open the port for this process alone and wait for the device. Raises `LinkError`. Idempotent.
@@ -75,7 +75,7 @@ class SerialLink:
         with self._lock:
             if self._is_open:
                 return
-            self._request = "open"
+            self._journal.command = "open"
             self._reopen()
             self._is_open = self._in_step = True
 
@@ -91,7 +91,7 @@ class SerialLink:
             reply = bytearray()
             while len(reply) < n_bytes:
                 reply += self._receive(n_bytes - len(reply), deadline_s, reply)
-            self._note("received", reply)
+            self._journal.note("received", reply)
             return bytes(reply)
 
     def exchange_until(self, request: bytes, terminator: bytes, *, timeout_s: float | None = None) -> bytes:
@@ -105,9 +105,11 @@ class SerialLink:
                 reply += self._receive_waiting(deadline_s, reply)
                 end = reply.find(terminator, searched)
             if end + len(terminator) < len(reply):
-                self._note("discarded", reply)
-                raise self._fault(LinkGarbledError, f"{bytes(reply[end + len(terminator) :][:40])!r} follows the reply")
-            self._note("received", reply)
+                self._journal.note("discarded", reply)
+                raise self._journal.fault(
+                    LinkGarbledError, f"{bytes(reply[end + len(terminator) :][:40])!r} follows the reply"
+                )
+            self._journal.note("received", reply)
             return bytes(reply[:end])
 
     def command(self, request: bytes, *, acknowledgement: bytes, timeout_s: float | None = None) -> None:
@@ -118,9 +120,9 @@ class SerialLink:
             while len(reply) < len(acknowledgement):
                 reply += self._receive(len(acknowledgement) - len(reply), deadline_s, reply)
                 if not acknowledgement.startswith(reply):
-                    self._note("discarded", reply)
-                    raise self._fault(LinkGarbledError, f"answered {bytes(reply)!r}, not {acknowledgement!r}")
-            self._note("received", reply)
+                    self._journal.note("discarded", reply)
+                    raise self._journal.fault(LinkGarbledError, f"answered {bytes(reply)!r}, not {acknowledgement!r}")
+            self._journal.note("received", reply)
 
     def close(self) -> None:
         """Release the port. Idempotent; never raises."""
@@ -132,9 +134,9 @@ class SerialLink:
     def _exchange(self, request: bytes, timeout_s: float | None) -> Generator[float]:
         """Hold the port for one exchange and yield its deadline; what goes wrong leaves the link out of step."""
         with self._lock:
-            self._request = _shown(request)
+            self._journal.command = shown(request)
             if not self._is_open:
-                raise self._fault(LinkRefusedError, "the link is not open")
+                raise self._journal.fault(LinkRefusedError, "the link is not open")
             try:
                 if not self._in_step:
                     self._recover()
@@ -145,8 +147,7 @@ class SerialLink:
                 self._in_step = True
             except LinkError as error:
                 self._lost = self._lost or isinstance(error, (LinkLostError, LinkRefusedError))
-                self.counts.faults[type(error).__name__] += 1
-                self._note("failed", f"{type(error).__name__}: {error.cause}".encode())
+                self._journal.count(error)
                 raise
 
     def _recover(self) -> None:
@@ -169,7 +170,7 @@ class SerialLink:
         try:
             port.open()
         except (OSError, ValueError) as error:
-            raise self._fault(LinkRefusedError, f"cannot open {self.settings.port}: {error}") from error
+            raise self._journal.fault(LinkRefusedError, f"cannot open {self.settings.port}: {error}") from error
         self._port = port
         try:
             self._wait_until_ready(time.monotonic() + self.settings.open_timeout_s)
@@ -177,7 +178,7 @@ class SerialLink:
             self._hang_up()
             raise
         self._lost = False
-        self._note("opened", self.settings.port.encode())
+        self._journal.note("opened", self.settings.port.encode())
 
     def _hang_up(self) -> None:
         port, self._port = self._port, None
@@ -198,7 +199,7 @@ class SerialLink:
                     asked_s = time.monotonic()
                     self._send(ready.probe)
                 if time.monotonic() > deadline_s:
-                    raise self._fault(
+                    raise self._journal.fault(
                         LinkTimeoutError, f"the device does not say {ready.answer!r}, only {heard[:40]!r}"
                     )
                 heard += self._waiting()
@@ -212,21 +213,21 @@ class SerialLink:
                 heard += part
                 quiet_s = time.monotonic()
             if time.monotonic() > deadline_s:
-                raise self._fault(LinkGarbledError, f"the device does not fall silent: {heard[-40:]!r}")
+                raise self._journal.fault(LinkGarbledError, f"the device does not fall silent: {heard[-40:]!r}")
         if heard:
-            self._note("discarded", heard)
+            self._journal.note("discarded", heard)
 
     def _refuse_unread(self) -> None:
         with self._mapped() as port:
             unread = port.read(port.in_waiting)
         if unread:
-            self._note("discarded", unread)
-            raise self._fault(LinkGarbledError, f"out of step: {unread[:40]!r} was waiting before the request")
+            self._journal.note("discarded", unread)
+            raise self._journal.fault(LinkGarbledError, f"out of step: {unread[:40]!r} was waiting before the request")
 
     def _send(self, request: bytes) -> None:
         with self._mapped() as port:
             port.write(request)
-        self._note("sent", request)
+        self._journal.note("sent", request)
 
     def _waiting(self) -> bytes:
         """Return what has arrived, or what arrives within a short time."""
@@ -246,29 +247,19 @@ class SerialLink:
 
     def _expect_in_time(self, part: bytes, deadline_s: float, so_far: bytearray) -> None:
         if time.monotonic() > deadline_s:
-            self._note("discarded", so_far)
-            raise self._fault(LinkTimeoutError, f"no more than {len(so_far) + len(part)} bytes of the reply in time")
+            self._journal.note("discarded", so_far)
+            raise self._journal.fault(
+                LinkTimeoutError, f"no more than {len(so_far) + len(part)} bytes of the reply in time"
+            )
 
     @contextmanager
     def _mapped(self) -> Generator[serial.Serial]:
         """Yield the port; turn whatever comes out of it into a `LinkError`."""
         if self._port is None:
-            raise self._fault(LinkLostError, "the port is not open")
+            raise self._journal.fault(LinkLostError, "the port is not open")
         try:
             yield self._port
         except serial.SerialTimeoutException as error:
-            raise self._fault(LinkTimeoutError, "the device does not take the request") from error
+            raise self._journal.fault(LinkTimeoutError, "the device does not take the request") from error
         except OSError as error:  # SerialException is one
-            raise self._fault(LinkLostError, f"the port is gone: {error}") from error
-
-    def _fault(self, kind: type[LinkErrorT], cause: str) -> LinkErrorT:
-        return kind(self._name, cause, command=self._request)
-
-    def _note(self, kind: EntryKind, data: bytes | bytearray) -> None:
-        if self._log is not None and len(data) > 0:
-            self._log.add(kind, data)
-
-
-def _shown(request: bytes) -> str:
-    """Return a request as an error message names it."""
-    return repr(request if len(request) <= 40 else request[:40] + b"...")
+            raise self._journal.fault(LinkLostError, f"the port is gone: {error}") from error

@@ -6,6 +6,7 @@ its protocol layers through.
 """
 
 import functools
+import importlib.util
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pyvisa
 from pyvisa.constants import StatusCode
+from pyvisa.ctwrapper.highlevel import IVIVisaLibrary
 from pyvisa.errors import VisaIOError
 from pyvisa.resources import MessageBasedResource
 from typing_extensions import override
@@ -46,6 +48,12 @@ _FAULTS: dict[int, type[LinkError]] = {
     StatusCode.error_resource_busy: LinkRefusedError,
     StatusCode.error_resource_locked: LinkRefusedError,
 }
+
+_NEEDED: dict[str, tuple[tuple[str, ...], str]] = {
+    "USB": (("usb",), "pip install pyusb libusb-package"),
+    "GPIB": (("gpib", "gpib_ctypes"), "pip install gpib-ctypes, beside the driver of the GPIB adapter"),
+}
+"""What pyvisa-py needs for an interface: any of these modules, which come with what is to be done."""
 
 _manager_lock = threading.Lock()
 
@@ -86,10 +94,15 @@ class VisaLink(MessageLink):
                 address, open_timeout=round(self.settings.open_timeout_s * 1e3)
             )
         except Exception as error:  # a library that is missing, a link that is refused: each raises what it likes
-            raise self._fault(LinkRefusedError, f"PyVISA ({backend}) cannot open {address}: {error}") from error
+            told = " ".join(str(error).split())
+            cause = f"PyVISA ({backend}) cannot open {address}: {told}{_missing(backend, address)}"
+            raise self._journal.fault(LinkRefusedError, cause) from error
+        if not resource.session:
+            # Not every backend raises where nothing is found; VISA's null session leads nowhere.
+            raise self._journal.fault(LinkRefusedError, f"PyVISA ({backend}) finds nothing at {address}")
         if not isinstance(resource, MessageBasedResource):
             resource.close()
-            raise self._fault(LinkRefusedError, f"{address} is nothing that takes messages")
+            raise self._journal.fault(LinkRefusedError, f"{address} is nothing that takes messages")
         self._resource = resource
         self._timeout_ms = 0
         self._sockets = _see_closed_peers(resource)
@@ -122,8 +135,8 @@ class VisaLink(MessageLink):
         if self._ends_lines is None:
             self._ends_lines = message.endswith(b"\n")
         elif self._ends_lines and not message.endswith(b"\n"):
-            self._note("discarded", message)
-            raise self._fault(LinkGarbledError, f"the answer is cut off: {message[-40:]!r}")
+            self._journal.note("discarded", message)
+            raise self._journal.fault(LinkGarbledError, f"the answer is cut off: {message[-40:]!r}")
         return message.removesuffix(b"\n").removesuffix(b"\r")
 
     @override  # the transport ends the message
@@ -132,9 +145,9 @@ class VisaLink(MessageLink):
         try:
             payload = block_payload(message, n_bytes, "maybe")
         except ValueError as error:
-            self._note("discarded", message)
-            raise self._fault(LinkGarbledError, str(error)) from error
-        self._note("received", message)
+            self._journal.note("discarded", message)
+            raise self._journal.fault(LinkGarbledError, str(error)) from error
+        self._journal.note("received", message)
         return payload
 
     def _receive_message(self, chunk: int, deadline_s: float) -> bytes:
@@ -143,17 +156,20 @@ class VisaLink(MessageLink):
         with self._mapped(deadline_s) as resource, _no_warnings(resource):
             while True:
                 part, status = resource.visalib.read(resource.session, chunk)
+                if status < StatusCode.success:
+                    # A backend may return what went wrong where others raise it.
+                    raise VisaIOError(status)
                 message = message + part if message else part
                 if status != StatusCode.success_max_count_read:
                     return message
                 if time.monotonic() > deadline_s:
-                    raise self._fault(LinkTimeoutError, f"the answer goes on after {len(message)} bytes")
+                    raise self._journal.fault(LinkTimeoutError, f"the answer goes on after {len(message)} bytes")
 
     @contextmanager
     def _mapped(self, deadline_s: float) -> Generator[MessageBasedResource]:
         """Yield the resource, its time-out set; turn whatever comes out of it into a `LinkError`."""
         if self._resource is None:
-            raise self._fault(LinkLostError, "not connected")
+            raise self._journal.fault(LinkLostError, "not connected")
         try:
             self._set_timeout(self._resource, deadline_s - time.monotonic())
             yield self._resource
@@ -162,13 +178,13 @@ class VisaLink(MessageLink):
         except VisaIOError as error:
             late = error.error_code == StatusCode.error_io and time.monotonic() >= deadline_s
             kind = LinkTimeoutError if late else _FAULTS.get(error.error_code, LinkGarbledError)
-            raise self._fault(kind, error.description) from error
+            raise self._journal.fault(kind, error.description) from error
         except TimeoutError as error:
-            raise self._fault(LinkTimeoutError, "no answer, or not all of it, in time") from error
+            raise self._journal.fault(LinkTimeoutError, "no answer, or not all of it, in time") from error
         except OSError as error:
-            raise self._fault(LinkLostError, f"the connection broke: {error.strerror or error}") from error
+            raise self._journal.fault(LinkLostError, f"the connection broke: {error.strerror or error}") from error
         except Exception as error:  # what pyvisa-py's protocol layers raise of their own
-            raise self._fault(LinkGarbledError, f"the transport's protocol is broken: {error}") from error
+            raise self._journal.fault(LinkGarbledError, f"the transport's protocol is broken: {error}") from error
 
     def _set_timeout(self, resource: MessageBasedResource, remaining_s: float) -> None:
         """Set the time-out to the command's, to the millisecond; it seldom changes and setting it is not free."""
@@ -176,6 +192,18 @@ class VisaLink(MessageLink):
         if timeout_ms != self._timeout_ms:
             resource.timeout = timeout_ms
             self._timeout_ms = timeout_ms
+
+
+def _missing(backend: str, address: str) -> str:
+    """Return what has to be installed for this address, empty where nothing is known to be missing."""
+    if backend == _DEFAULT_BACKEND:
+        interface = address.upper().partition("::")[0].rstrip("0123456789")
+        modules, remedy = _NEEDED.get(interface, ((), ""))
+        found = not modules or any(importlib.util.find_spec(module) for module in modules)
+        return "" if found else f"; do: {remedy}; or name with `backend: '@ivi'` the VISA library of the maker"
+    if backend == "@ivi" and not IVIVisaLibrary.get_library_paths():
+        return "; no VISA library is installed: get NI-VISA, Keysight IO Libraries or R&S VISA"
+    return ""
 
 
 def _no_warnings(resource: MessageBasedResource) -> AbstractContextManager[object]:

@@ -56,6 +56,7 @@ class Analyser(ABC):
         self._left_over_errors: list[str] | None = None
         self._configured: Configured | None = None
         self._power_is_on = False
+        self._is_armed = False
 
     @property
     def name(self) -> str:
@@ -126,6 +127,7 @@ class Analyser(ABC):
         self.check(sweep)
         self._require_open("configure")
         self._configured = None
+        self._is_armed = False
         with self._power_off_on_error():
             frequencies_hz = self._set_up(sweep)
             self._check_axis(sweep, frequencies_hz)
@@ -136,30 +138,54 @@ class Analyser(ABC):
         self._configured = Configured(sweep, frequencies_hz, calibration, deadline_s)
         return frequencies_hz.copy()
 
-    def sweep(self) -> SweepResult:
-        """Trigger what was configured, wait for its end and return it, switching power on where it is off.
+    def arm(self) -> None:
+        """Begin what was configured, at once or at the next edge, switching power on where it is off.
 
-        After an overload, and before an `InstrumentError` is raised, the power is switched off.
+        Before an `InstrumentError` is raised, the power is switched off.
         """
-        self._require_open("sweep")
+        self._require_open("arm")
         if self._configured is None:
-            raise InstrumentError(self._name, "no sweep is configured", command="sweep")
+            raise InstrumentError(self._name, "no sweep is configured", command="arm")
         with self._power_off_on_error():
             if not self._power_is_on:
                 self._switch_power_on()
                 self._power_is_on = True
-            values, overload = self._measure(self._configured)
+            self._begin(self._configured)
+        self._is_armed = True
+
+    def swept(self) -> bool:
+        """Return whether the sweep that an external trigger was to begin has ended. Raises `InstrumentError`."""
+        configured = self._require_armed("swept")
+        if configured.sweep.trigger == "internal":
+            raise InstrumentError(self._name, "begins its sweeps itself: read tells of their end", command="swept")
+        with self._power_off_on_error():
+            return self._has_ended()
+
+    def read(self) -> SweepResult:
+        """Wait for the end of what was armed and return it.
+
+        After an overload, and before an `InstrumentError` is raised, the power is switched off.
+        """
+        configured = self._require_armed("read")
+        self._is_armed = False
+        with self._power_off_on_error():
+            values, overload = self._finish(configured)
             time_s = time.time()
         if overload:
             self.make_safe()
         return SweepResult(values, overload, time_s)
+
+    def sweep(self) -> SweepResult:
+        """Arm and read."""
+        self.arm()
+        return self.read()
 
     def make_safe(self) -> None:
         """Switch the power off and stop, also under a sweep of another thread; a link that fails is tried twice.
 
         Raises `InstrumentError` when it is open and cannot be told.
         """
-        self._power_is_on = False
+        self._power_is_on = self._is_armed = False
         if self._limits is None:
             return
         try:
@@ -171,12 +197,19 @@ class Analyser(ABC):
         """Release the link."""
         self._limits = None
         self._configured = None
+        self._is_armed = False
         self._disconnect()
 
     def _require_open(self, command: str) -> Limits:
         if self._limits is None:
             raise InstrumentError(self._name, "the analyser is not open", command=command)
         return self._limits
+
+    def _require_armed(self, command: str) -> Configured:
+        self._require_open(command)
+        if self._configured is None or not self._is_armed:
+            raise InstrumentError(self._name, "no sweep is armed", command=command)
+        return self._configured
 
     def _errors_found(self) -> tuple[Finding, ...]:
         """Return what was in the error queue at `open`, nothing where there is no queue."""
@@ -240,11 +273,11 @@ class Analyser(ABC):
             raise self._late(configured, command) from error
 
     def _late(self, configured: Configured, command: str) -> InstrumentError:
-        likely = (
-            "was the analyser operated by hand, or is it on hold?"
-            if configured.sweep.trigger == "internal"
-            else f"does the {configured.sweep.trigger.removeprefix('external-')} edge reach its trigger input?"
-        )
+        likely = "was the analyser operated by hand, or is it on hold?"
+        if configured.sweep.trigger != "internal":
+            slope = configured.sweep.trigger.removeprefix("external-")
+            likely = f"does the {slope} edge reach its trigger input? Look at the wire from the trigger output of the "
+            likely += "metasurface's controller, or of what else gives the edge"
         return InstrumentError(
             self._name, f"the sweep did not end within {configured.deadline_s:.3g} s: {likely}", command=command
         )
@@ -300,5 +333,13 @@ class Analyser(ABC):
         """Return the number of sweeps behind one result, before averaging."""
 
     @abstractmethod
-    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
-        """Make one sweep and return its values (n_parameters, n_points) and whether a receiver was overloaded."""
+    def _begin(self, configured: Configured) -> None:
+        """Begin a sweep, or return when it waits for its edge; may be left to `_finish` where no edge is waited for."""
+
+    @abstractmethod
+    def _has_ended(self) -> bool:
+        """Return whether the sweep that an edge was to begin has ended. Not called where there is no trigger input."""
+
+    @abstractmethod
+    def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
+        """Wait for the sweep; return its values (n_parameters, n_points) and whether a receiver was overloaded."""

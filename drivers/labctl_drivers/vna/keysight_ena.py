@@ -12,7 +12,7 @@ from labctl.contract.microwave import Sweep
 from labctl_drivers.vna.base import Configured
 from labctl_drivers.vna.limits import Limits
 from labctl_drivers.vna.models import KEYSIGHT_ENA
-from labctl_drivers.vna.scpi import ScpiAnalyser, edge, exact
+from labctl_drivers.vna.scpi import ScpiAnalyser, edge, exact, linear_stimulus
 
 BUSY_BITS = 0b110000
 """Operation register: measuring, waiting for a trigger."""
@@ -79,16 +79,23 @@ class KeysightEna(ScpiAnalyser):
     def _read_calibration(self) -> str:
         return "corrected" if self._talk.ask_flag(":SENS1:CORR:STAT?") else ""
 
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        if configured.sweep.averages > 1:
-            self._talk.tell(":SENS1:AVER:CLE")
+    def _triggering(self, sweep: Sweep) -> Iterator[str]:
+        if sweep.averages > 1:
+            yield ":SENS1:AVER:CLE"
+        yield ":TRIG:SING" if sweep.trigger == "internal" else ":INIT1"
+
+    def _forget_completion(self) -> None:
+        """Do nothing: the operation register tells how it is now, not what has been."""
+
+    def _has_ended(self) -> bool:
+        return not int(self._talk.ask_number(":STAT:OPER:COND?")) & BUSY_BITS
+
+    def _await_end(self, configured: Configured) -> None:
         if configured.sweep.trigger == "internal":
-            self._talk.tell(":TRIG:SING")
-            self._await_completion(configured.deadline_s)
+            super()._await_end(configured)
             return
-        self._talk.tell(":INIT1")
         ends_s = time.monotonic() + configured.deadline_s
-        while int(self._talk.ask_number(":STAT:OPER:COND?")) & BUSY_BITS:
+        while not self._has_ended():
             if time.monotonic() > ends_s:
                 raise self._late(configured, ":STAT:OPER:COND?")
             time.sleep(POLL_S)
@@ -99,11 +106,7 @@ class KeysightEna(ScpiAnalyser):
 
 def _stimulus(sweep: Sweep) -> Iterator[str]:
     if len(sweep.segments) == 1:
-        segment = sweep.segments[0]
-        yield ":SENS1:SWE:TYPE LIN"
-        yield f":SENS1:FREQ:STAR {exact(segment.start_hz)}"
-        yield f":SENS1:FREQ:STOP {exact(segment.stop_hz)}"
-        yield f":SENS1:SWE:POIN {segment.points}"
+        yield from linear_stimulus(sweep.segments[0], ":SENS1")
         return
     table = (f"{exact(segment.start_hz)},{exact(segment.stop_hz)},{segment.points}" for segment in sweep.segments)
     yield f":SENS1:SEGM:DATA 5,0,0,0,0,0,{len(sweep.segments)},{','.join(table)}"

@@ -11,10 +11,8 @@ from pydantic import Field
 
 from labctl.contract.microwave import Sweep
 from labctl_drivers.transport.link import Link
-from labctl_drivers.vna.base import Configured
-from labctl_drivers.vna.limits import Limits
 from labctl_drivers.vna.models import KEYSIGHT_PNA
-from labctl_drivers.vna.scpi import ScpiAnalyser, edge, exact, is_linear
+from labctl_drivers.vna.scpi import NamedTraceAnalyser, edge, exact, is_linear, linear_stimulus, trace_name
 from labctl_drivers.vna.settings import AnalyserRules
 
 
@@ -24,7 +22,7 @@ class KeysightPnaRules(AnalyserRules):
     trigger_input: str = Field(default="MAIN", pattern="^[A-Z][A-Z0-9_]*$")
 
 
-class KeysightPna(ScpiAnalyser):
+class KeysightPna(NamedTraceAnalyser):
     """A PNA: named traces, segments as one list, one `SWE:MODE` per result."""
 
     dialect = "Keysight PNA"
@@ -33,6 +31,7 @@ class KeysightPna(ScpiAnalyser):
     power_query = "OUTP?"
     power_on = "OUTP ON"
     power_off = ("OUTP OFF", "SENS1:SWE:MODE HOLD", "ABOR")
+    ports_query = "SYST:CAP:HARD:PORT:INT:COUN?"
     data_query = "CALC1:DATA? SDATA"
     axis_query = "CALC1:X?"
     sweep_time_query = "SENS1:SWE:TIME?"
@@ -48,27 +47,12 @@ class KeysightPna(ScpiAnalyser):
         super().__init__(rules, name, link, timeout_s=timeout_s)
         self._trigger_input = rules.trigger_input
 
-    def _read_limits(self) -> Limits:
-        ask = self._talk.ask_number
-        self._ports = int(ask("SYST:CAP:HARD:PORT:INT:COUN?"))
-        return Limits(
-            owner=f"a limit of the {self._model_name}",
-            frequency_hz=(ask("SENS1:FREQ:STAR? MIN"), ask("SENS1:FREQ:STOP? MAX")),
-            power_dbm=(ask(f"{self.power}? MIN"), ask(f"{self.power}? MAX")),
-            if_bandwidth_hz=(ask(f"{self.bandwidth}? MIN"), ask(f"{self.bandwidth}? MAX")),
-            most_points=int(ask(f"{self.points}? MAX")),
-            most_segments=self._model.most_segments,
-            ports=self._ports,
-            segments_may_overlap=self._model.segments_may_overlap,
-            averages_per_edge=self._model.averages_per_edge,
-        )
-
     def _commands(self, sweep: Sweep) -> Iterator[str]:
         yield "SENS1:SWE:MODE HOLD"
         existing = self._talk.ask("CALC1:PAR:CAT:EXT?").strip('"').split(",")
         for parameter in sweep.parameters:
-            if _trace(parameter) not in existing:
-                yield f"CALC1:PAR:EXT '{_trace(parameter)}',{parameter}"
+            if trace_name(parameter) not in existing:
+                yield f"CALC1:PAR:EXT '{trace_name(parameter)}',{parameter}"
         yield self._selections(sweep)[0]
         yield from _stimulus(sweep)
         yield f"{self.bandwidth} {exact(sweep.if_bandwidth_hz)}"
@@ -92,29 +76,19 @@ class KeysightPna(ScpiAnalyser):
             return ""
         return self._talk.ask("SENS1:CORR:CSET:ACT? NAME").strip('"')
 
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        if configured.sweep.averages > 1:
-            self._talk.tell("SENS1:AVER:CLE")
-            self._talk.tell("SENS1:SWE:MODE GRO")
+    def _triggering(self, sweep: Sweep) -> Iterator[str]:
+        if sweep.averages > 1:
+            yield "SENS1:AVER:CLE"
+            yield "SENS1:SWE:MODE GRO"
         else:
-            self._talk.tell("SENS1:SWE:MODE SING")
-        self._await_completion(configured.deadline_s)
-
-    def _selections(self, sweep: Sweep) -> list[str]:
-        return [f"CALC1:PAR:SEL '{_trace(parameter)}'" for parameter in sweep.parameters]
-
-
-def _trace(parameter: str) -> str:
-    return f"labctl_{parameter}"
+            yield "SENS1:SWE:MODE SING"
+        if sweep.trigger != "internal":
+            yield "*OPC"
 
 
 def _stimulus(sweep: Sweep) -> Iterator[str]:
     if is_linear(sweep):
-        segment = sweep.segments[0]
-        yield "SENS1:SWE:TYPE LIN"
-        yield f"SENS1:FREQ:STAR {exact(segment.start_hz)}"
-        yield f"SENS1:FREQ:STOP {exact(segment.stop_hz)}"
-        yield f"SENS1:SWE:POIN {segment.points}"
+        yield from linear_stimulus(sweep.segments[0])
         return
     # One frequency is a segment too: the axis of a CW sweep is time.
     yield "SENS1:SEGM:DEL:ALL"

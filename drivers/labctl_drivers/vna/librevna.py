@@ -163,7 +163,14 @@ class LibreVna(Analyser):
 
     # ------------------------------------------------------------------------------------------------ sweep
 
-    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+    def _begin(self, configured: Configured) -> None:
+        """Do nothing: the sweep of each segment is begun when it is to be read."""
+
+    def _has_ended(self) -> bool:
+        """Return False: sweeps are made when they are read."""
+        return False
+
+    def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
         sweep, overload = configured.sweep, False
         parts: list[SParameters] = []
         for segment, frequencies_hz in configured.segments():

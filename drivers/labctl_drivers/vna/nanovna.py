@@ -8,7 +8,7 @@ from typing_extensions import override
 from labctl.contract.microwave import Sweep
 from labctl.contract.units import DecibelMilliwatt, Hertz
 from labctl_drivers.transport.link import ByteLink
-from labctl_drivers.vna.base import Analyser
+from labctl_drivers.vna.base import Analyser, Configured
 from labctl_drivers.vna.limits import Limits
 from labctl_drivers.vna.settings import AnalyserRules
 
@@ -78,6 +78,13 @@ class NanoVna(Analyser):
 
     def _switch_power_off(self) -> None:
         """Do nothing: it cannot be switched off."""
+
+    def _begin(self, configured: Configured) -> None:
+        """Do nothing: the sweep of each segment is begun when it is to be read."""
+
+    def _has_ended(self) -> bool:
+        """Return False: sweeps are made when they are read."""
+        return False
 
     @override
     def _sweeps_per_result(self, sweep: Sweep, calibration: str) -> int:

@@ -89,7 +89,7 @@ class NanoVnaBinary(NanoVna):
     def _stated_sweep_s(self, sweep: Sweep) -> float:
         return sweep.points * SECONDS_PER_POINT
 
-    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+    def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
         total = np.zeros((len(PARAMETERS), configured.sweep.points), dtype=np.complex128)
         for _ in range(configured.sweep.averages):
             total += np.concatenate([self._swept(segment, configured) for segment, _ in configured.segments()], axis=1)

@@ -78,7 +78,7 @@ class NanoVnaShell(NanoVna):
     def _stated_sweep_s(self, sweep: Sweep) -> float:
         return sweep.points * (SECONDS_PER_POINT + len(PARAMETERS) / sweep.if_bandwidth_hz)
 
-    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+    def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
         total = np.zeros((len(PARAMETERS), configured.sweep.points), dtype=np.complex128)
         for _ in range(configured.sweep.averages):
             total += np.concatenate([self._scanned(*part, configured) for part in configured.segments()], axis=1)

@@ -8,16 +8,15 @@ on other models than the ZVL.
 from collections.abc import Iterator
 
 from labctl.contract.microwave import Sweep
-from labctl_drivers.vna.base import Configured, Real
-from labctl_drivers.vna.limits import Limits
+from labctl_drivers.vna.base import Real
 from labctl_drivers.vna.models import ROHDE_SCHWARZ
-from labctl_drivers.vna.scpi import ScpiAnalyser, edge, exact, is_linear
+from labctl_drivers.vna.scpi import NamedTraceAnalyser, edge, exact, is_linear, linear_stimulus, trace_name
 
 HARDWARE_QUERY = "STAT:QUES:INT:HARD?"
 RECEIVER_OVERLOAD_BIT = 1 << 3
 
 
-class RohdeSchwarz(ScpiAnalyser):
+class RohdeSchwarz(NamedTraceAnalyser):
     """An R&S analyser: named traces, segments inserted one by one, averages as a count of sweeps per `INIT`."""
 
     dialect = "Rohde & Schwarz"
@@ -26,6 +25,7 @@ class RohdeSchwarz(ScpiAnalyser):
     power_query = "OUTP1?"
     power_on = "OUTP1 ON"
     power_off = ("OUTP1 OFF", "ABOR")
+    ports_query = "INST:PORT:COUN?"
     data_query = "CALC1:DATA? SDAT"
     axis_query = "CALC1:DATA:STIM?"
     sweep_time_query = "SENS1:SWE:TIME?"
@@ -37,21 +37,6 @@ class RohdeSchwarz(ScpiAnalyser):
     format_query = "FORM?"
     byte_order_query = "FORM:BORD?"
 
-    def _read_limits(self) -> Limits:
-        ask = self._talk.ask_number
-        self._ports = int(ask("INST:PORT:COUN?"))
-        return Limits(
-            owner=f"a limit of the {self._model_name}",
-            frequency_hz=(ask("SENS1:FREQ:STAR? MIN"), ask("SENS1:FREQ:STOP? MAX")),
-            power_dbm=(ask(f"{self.power}? MIN"), ask(f"{self.power}? MAX")),
-            if_bandwidth_hz=(ask(f"{self.bandwidth}? MIN"), ask(f"{self.bandwidth}? MAX")),
-            most_points=int(ask(f"{self.points}? MAX")),
-            most_segments=self._model.most_segments,
-            ports=self._ports,
-            segments_may_overlap=self._model.segments_may_overlap,
-            averages_per_edge=self._model.averages_per_edge,
-        )
-
     def _set_up(self, sweep: Sweep) -> Real:
         axis_hz = super()._set_up(sweep)
         self._hardware_events()
@@ -60,7 +45,7 @@ class RohdeSchwarz(ScpiAnalyser):
     def _commands(self, sweep: Sweep) -> Iterator[str]:
         yield "INIT:CONT:ALL OFF"
         for parameter in sweep.parameters:
-            yield f"CALC1:PAR:SDEF '{_trace(parameter)}','{parameter}'"
+            yield f"CALC1:PAR:SDEF '{trace_name(parameter)}','{parameter}'"
         yield self._selections(sweep)[0]
         yield f"{self.bandwidth} {exact(sweep.if_bandwidth_hz)}"
         yield f"{self.power} {exact(sweep.power_dbm)}"
@@ -83,11 +68,12 @@ class RohdeSchwarz(ScpiAnalyser):
         plain_s = super()._stated_sweep_s(sweep)
         return plain_s if is_linear(sweep) else max(plain_s, self._talk.ask_number("SENS1:SEGM:SWE:TIME:SUM?"))
 
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        if configured.sweep.averages > 1:
-            self._talk.tell("SENS1:AVER:CLE")
-        self._talk.tell("INIT1:IMM")
-        self._await_completion(configured.deadline_s)
+    def _triggering(self, sweep: Sweep) -> Iterator[str]:
+        if sweep.averages > 1:
+            yield "SENS1:AVER:CLE"
+        yield "INIT1:IMM"
+        if sweep.trigger != "internal":
+            yield "*OPC"
 
     def _overloaded(self) -> bool:
         return super()._overloaded() | bool(self._hardware_events() & RECEIVER_OVERLOAD_BIT)
@@ -96,21 +82,10 @@ class RohdeSchwarz(ScpiAnalyser):
         """Return what happened since the last call."""
         return int(self._talk.ask_number(HARDWARE_QUERY))
 
-    def _selections(self, sweep: Sweep) -> list[str]:
-        return [f"CALC1:PAR:SEL '{_trace(parameter)}'" for parameter in sweep.parameters]
-
-
-def _trace(parameter: str) -> str:
-    return f"labctl_{parameter}"
-
 
 def _stimulus(sweep: Sweep) -> Iterator[str]:
     if is_linear(sweep):
-        segment = sweep.segments[0]
-        yield "SENS1:SWE:TYPE LIN"
-        yield f"SENS1:FREQ:STAR {exact(segment.start_hz)}"
-        yield f"SENS1:FREQ:STOP {exact(segment.stop_hz)}"
-        yield f"SENS1:SWE:POIN {segment.points}"
+        yield from linear_stimulus(sweep.segments[0])
         return
     # One frequency is a segment too: the axis of a CW sweep counts points or seconds.
     yield "SENS1:SEGM:DEL:ALL"

@@ -1,19 +1,20 @@
 """Network analysers that speak SCPI: error queue, read-back, byte order, blocks."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from labctl.contract.errors import InstrumentError
-from labctl.contract.microwave import SParameters, Sweep
+from labctl.contract.microwave import Segment, SParameters, Sweep
 from labctl.contract.safety import SafeOrder, SafeStep
 from labctl_drivers.transport.link import Link
 from labctl_drivers.transport.safe_plan import safe_step
 from labctl_drivers.vna.base import Analyser, Configured, Real
 from labctl_drivers.vna.conversation import Conversation
+from labctl_drivers.vna.limits import Limits
 from labctl_drivers.vna.models import Model, find_model
 from labctl_drivers.vna.settings import AnalyserRules
 
@@ -23,6 +24,9 @@ MOST_QUEUED_ERRORS = 100
 READ_BACK_TOLERANCE = 1e-6
 
 BYTES_PER_NUMBER = 8
+
+COMPLETE_BIT = 0b1
+"""Of the event status register: what was under way at `*OPC` has ended (IEEE 488.2, 10.18)."""
 
 
 class ScpiAnalyser(Analyser):
@@ -181,9 +185,25 @@ class ScpiAnalyser(Analyser):
 
     # ------------------------------------------------------------------------------------------------ sweep
 
-    def _measure(self, configured: Configured) -> tuple[SParameters, bool]:
+    def _begin(self, configured: Configured) -> None:
+        if configured.sweep.trigger != "internal":
+            self._forget_completion()
+        for command in self._triggering(configured.sweep):
+            self._talk.tell(command)
+        if configured.sweep.trigger != "internal":
+            # An answer shows that the commands before it were carried out: from now on an edge is not lost.
+            self._raise_queued("arm")
+
+    def _forget_completion(self) -> None:
+        """Forget what `_has_ended` would know of the sweep before."""
+        self._talk.ask("*ESR?")
+
+    def _has_ended(self) -> bool:
+        return bool(int(self._talk.ask_number("*ESR?")) & COMPLETE_BIT)
+
+    def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
         with self._explaining(configured, "*OPC?"):
-            self._trigger_and_wait(configured)
+            self._await_end(configured)
         overload = self._overloaded()
         sweep = configured.sweep
         values = np.empty((len(sweep.parameters), sweep.points), dtype=np.complex128)
@@ -193,8 +213,9 @@ class ScpiAnalyser(Analyser):
         self._raise_queued(self.data_query)
         return values, overload
 
-    def _await_completion(self, deadline_s: float) -> None:
-        answer = self._talk.ask("*OPC?", timeout_s=deadline_s)
+    def _await_end(self, configured: Configured) -> None:
+        """Return at the end of what was triggered."""
+        answer = self._talk.ask("*OPC?", timeout_s=configured.deadline_s)
         if answer.lstrip("+") != "1":
             raise InstrumentError(self._name, f"answers '{answer}'", command="*OPC?")
 
@@ -219,12 +240,52 @@ class ScpiAnalyser(Analyser):
         """Return the commands that configure `sweep`, in order."""
 
     @abstractmethod
-    def _trigger_and_wait(self, configured: Configured) -> None:
-        """Make one sweep, or as many as are averaged, and return at their end."""
+    def _triggering(self, sweep: Sweep) -> Iterable[str]:
+        """Return the commands that make one sweep, or as many as are averaged, at once or when the edge comes.
+
+        With an external trigger the last one asks for the bit that `_has_ended` reads.
+        """
 
     @abstractmethod
     def _selections(self, sweep: Sweep) -> list[str]:
         """Return the commands that select the trace of each parameter, in their order."""
+
+
+class NamedTraceAnalyser(ScpiAnalyser):
+    """What Keysight PNA and Rohde & Schwarz have in common: traces with names, limits read as MIN and MAX."""
+
+    ports_query: ClassVar[str]
+
+    def _read_limits(self) -> Limits:
+        ask = self._talk.ask_number
+        self._ports = int(ask(self.ports_query))
+        return Limits(
+            owner=f"a limit of the {self._model_name}",
+            frequency_hz=(ask("SENS1:FREQ:STAR? MIN"), ask("SENS1:FREQ:STOP? MAX")),
+            power_dbm=(ask(f"{self.power}? MIN"), ask(f"{self.power}? MAX")),
+            if_bandwidth_hz=(ask(f"{self.bandwidth}? MIN"), ask(f"{self.bandwidth}? MAX")),
+            most_points=int(ask(f"{self.points}? MAX")),
+            most_segments=self._model.most_segments,
+            ports=self._ports,
+            segments_may_overlap=self._model.segments_may_overlap,
+            averages_per_edge=self._model.averages_per_edge,
+        )
+
+    def _selections(self, sweep: Sweep) -> list[str]:
+        return [f"CALC1:PAR:SEL '{trace_name(parameter)}'" for parameter in sweep.parameters]
+
+
+def trace_name(parameter: str) -> str:
+    """Return what labctl calls the trace of an S-parameter, so that it is told from those of others."""
+    return f"labctl_{parameter}"
+
+
+def linear_stimulus(segment: Segment, sense: str = "SENS1") -> Iterator[str]:
+    """Yield the commands for a linear sweep; `sense` is the subsystem as the dialect's manual spells it."""
+    yield f"{sense}:SWE:TYPE LIN"
+    yield f"{sense}:FREQ:STAR {exact(segment.start_hz)}"
+    yield f"{sense}:FREQ:STOP {exact(segment.stop_hz)}"
+    yield f"{sense}:SWE:POIN {segment.points}"
 
 
 def is_linear(sweep: Sweep) -> bool:

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
 from labctl.contract.simulator import BenchSimulator
+from labctl.contract.units import Seconds
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel
 from labctl_simulators.instruments.metasurface.raw12 import VirtualLeonardo, VirtualUno
 from labctl_simulators.instruments.metasurface.ris_ascii import VirtualRis
 from labctl_simulators.instruments.metasurface.tile_tcp import VirtualTileServer
+from labctl_simulators.instruments.metasurface.trigger_output import TriggerOutput
 from labctl_simulators.instruments.servers.hislip import HislipServer
 from labctl_simulators.instruments.servers.scpi_socket import ScpiSocketServer
 from labctl_simulators.instruments.servers.stream_socket import StreamSocketServer
+from labctl_simulators.instruments.servers.vxi11 import Vxi11Server
 from labctl_simulators.instruments.vna.copper_mountain import VirtualCopperMountain
 from labctl_simulators.instruments.vna.dut import Dut, PatternedCavity
 from labctl_simulators.instruments.vna.engine import Engine, Hardware
@@ -32,7 +35,9 @@ from labctl_simulators.instruments.vna.nanovna_shell import VirtualNanoVnaShell
 from labctl_simulators.instruments.vna.rohde_schwarz import VirtualRohdeSchwarz
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 
-_PORT = re.compile(r"(?:::|,)(?P<port>\d+)::(?:SOCKET|INSTR)", re.IGNORECASE)
+_PORT = re.compile(r"(?:::|,)(?P<port>\d+)::(?:SOCKET|INSTR|inst\d+::INSTR)", re.IGNORECASE)
+_SOCKET = re.compile(r".*::SOCKET", re.IGNORECASE)
+_VXI11 = re.compile(r"TCPIP\d*::[^:]+(::inst\d+)?::INSTR", re.IGNORECASE)
 
 
 class Server(Protocol):
@@ -64,6 +69,7 @@ class BodySettings(BaseModel):
     baud: int | None = None
     sketch: str = "uno"
     tiles: tuple[int, ...] = (1,)
+    settle_s: Seconds = Field(alias="settle", default=0.0)
 
 
 ServerAt = Callable[[str | None], Server]
@@ -71,12 +77,16 @@ ServerAt = Callable[[str | None], Server]
 
 
 class MicrowaveBench:
-    """A `VirtualBench` of analysers and at most one metasurface. Sweeps last as long as IF bandwidth and points say."""
+    """A `VirtualBench` of analysers and at most one metasurface. Sweeps last as long as IF bandwidth and points say.
+
+    A wire runs from the metasurface's trigger output, where its controller has one, to each analyser's trigger input.
+    """
 
     def __init__(self, cavity: SimulatedCavity) -> None:
         self._cavity = cavity
         self._patterned = PatternedCavity(cavity)
         self._servers: list[Server] = []
+        self._triggers: list[TriggerOutput] = []
 
     def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
         """Serve `instruments` and return their addresses by name; `at` names addresses to take again if free.
@@ -88,12 +98,19 @@ class MicrowaveBench:
         if len(surfaces) > 1:
             raise SettingError((surfaces[1], "driver"), f"'{surfaces[0]}' is the simulated cavity's only metasurface")
         panel = Panel(self._patterned, WallClock(), wiring=self._wiring(bodies, surfaces))
-        return {name: self._serve(self._server_for(body, panel), at.get(name)) for name, body in bodies.items()}
+        # Firmware knows how long its surface settles: as long as the rig file says.
+        trigger = TriggerOutput(max((bodies[name].settle_s for name in surfaces), default=0.0))
+        self._triggers.append(trigger)
+        return {
+            name: self._serve(self._server_for(body, panel, trigger), at.get(name)) for name, body in bodies.items()
+        }
 
     def stop(self) -> None:
         """End every connection and stop serving."""
         while self._servers:
             self._servers.pop().stop()
+        while self._triggers:
+            self._triggers.pop().stop()
 
     def _wiring(self, bodies: Mapping[str, BodySettings], surfaces: list[str]) -> list[int] | None:
         """Return the element of each cell as the rig file says, after a look whether the cavity has such elements."""
@@ -110,10 +127,12 @@ class MicrowaveBench:
                 return np.argsort(body.map).tolist()
         return None
 
-    def _server_for(self, body: BodySettings, panel: Panel) -> ServerAt:
+    def _server_for(self, body: BodySettings, panel: Panel, trigger: TriggerOutput) -> ServerAt:
         if body.driver in SURFACES:
-            return SURFACES[body.driver](body, panel)
-        return ANALYSERS[body.driver](body, self._engine(panel))
+            return SURFACES[body.driver](body, panel, trigger)
+        engine = self._engine(panel)
+        trigger.wire(engine.edge)
+        return ANALYSERS[body.driver](body, engine)
 
     def _engine(self, dut: Dut) -> Engine:
         hardware = Hardware(frequency_hz=self._patterned.frequency_hz)
@@ -131,14 +150,20 @@ class MicrowaveBench:
 
 
 def _messages(virtual: Callable[[Engine], Any]) -> Callable[[BodySettings, Engine], ServerAt]:
-    """Serve messages: on a raw socket where the address is one, else by HiSLIP, whatever VISA would have used."""
+    """Serve messages on the wire that the address names; by HiSLIP in place of USB and GPIB, which have no server."""
 
     def of(body: BodySettings, engine: Engine) -> ServerAt:
-        kind = ScpiSocketServer if body.address.upper().endswith("::SOCKET") else HislipServer
+        kind = _message_server(body.address)
         execute = virtual(engine).execute
         return lambda address: kind(execute, port=_port(address))
 
     return of
+
+
+def _message_server(address: str) -> type[ScpiSocketServer | HislipServer | Vxi11Server]:
+    if _SOCKET.fullmatch(address):
+        return ScpiSocketServer
+    return Vxi11Server if _VXI11.fullmatch(address) else HislipServer
 
 
 def _serial_analyser(virtual: Callable[[Engine], Any]) -> Callable[[BodySettings, Engine], ServerAt]:
@@ -146,12 +171,20 @@ def _serial_analyser(virtual: Callable[[Engine], Any]) -> Callable[[BodySettings
     return lambda _, engine: _serial(virtual(engine).execute, None)
 
 
-def _raw12(body: BodySettings, panel: Panel) -> ServerAt:
+def _labctl_v1(body: BodySettings, panel: Panel, trigger: TriggerOutput) -> ServerAt:
+    return _serial(VirtualLabctlV1(panel, trigger=trigger), body.baud)
+
+
+def _ris_ascii(body: BodySettings, panel: Panel, _: TriggerOutput) -> ServerAt:
+    return _serial(VirtualRis(panel), body.baud)
+
+
+def _raw12(body: BodySettings, panel: Panel, _: TriggerOutput) -> ServerAt:
     sketch = VirtualLeonardo if body.sketch == "leonardo" else VirtualUno
     return _serial(sketch(panel), body.baud)
 
 
-def _tiles(body: BodySettings, panel: Panel) -> ServerAt:
+def _tiles(body: BodySettings, panel: Panel, _: TriggerOutput) -> ServerAt:
     virtual = VirtualTileServer(panel, first=min(body.tiles))
     return lambda address: StreamSocketServer(virtual, port=_port(address))
 
@@ -182,10 +215,10 @@ ANALYSERS: Mapping[str, Callable[[BodySettings, Engine], ServerAt]] = {
     "vna.nanovna-v2": _serial_analyser(VirtualNanoVnaBinary),
     "vna.rohde-schwarz": _messages(VirtualRohdeSchwarz),
 }
-SURFACES: Mapping[str, Callable[[BodySettings, Panel], ServerAt]] = {
-    "metasurface.labctl-v1": lambda body, panel: _serial(VirtualLabctlV1(panel), body.baud),
+SURFACES: Mapping[str, Callable[[BodySettings, Panel, TriggerOutput], ServerAt]] = {
+    "metasurface.labctl-v1": _labctl_v1,
     "metasurface.raw12": _raw12,
-    "metasurface.ris-ascii": lambda body, panel: _serial(VirtualRis(panel), body.baud),
+    "metasurface.ris-ascii": _ris_ascii,
     "metasurface.tile-tcp": _tiles,
 }
 

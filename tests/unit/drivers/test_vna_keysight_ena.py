@@ -125,7 +125,7 @@ def test_segments_and_the_polled_end_of_an_external_trigger(scripted_link: Any) 
     scripted_link.expect(
         *checked(":OUTP ON"),
         (":OUTP?", "1"),
-        ":INIT1",
+        *checked(":INIT1"),
         (":STAT:OPER:COND?", "+32"),
         (":STAT:OPER:COND?", "+16"),
         (":STAT:OPER:COND?", "+0"),

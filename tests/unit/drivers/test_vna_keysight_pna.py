@@ -127,6 +127,19 @@ def test_a_list_of_frequencies_and_an_external_trigger_at_a_named_connector(scri
         *AGREEING,
     )
     assert vna.configure(listed).tolist() == AXIS.tolist()
+    scripted_link.expect(*checked("OUTP ON"), ("OUTP?", "1"), ("*ESR?", "+1"), "SENS1:SWE:MODE SING", *checked("*OPC"))
+    vna.arm()
+    scripted_link.expect(("*ESR?", "+0"), ("*ESR?", "+1"))
+    assert not vna.swept()
+    assert vna.swept()
+    scripted_link.expect(
+        ("*OPC?", "+1"),
+        NO_ERROR,
+        "CALC1:PAR:SEL 'labctl_S21'",
+        ("CALC1:DATA? SDATA", np.zeros(3, dtype="<c16").tobytes()),
+        NO_ERROR,
+    )
+    assert not vna.read().values.any()
 
 
 def test_the_error_names_the_command_that_was_refused(scripted_link: Any) -> None:

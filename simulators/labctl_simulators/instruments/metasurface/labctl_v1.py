@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from labctl_simulators.instruments.metasurface.panel import Levels, Panel
+from labctl_simulators.instruments.metasurface.trigger_output import TriggerOutput
 
 NAME = b"VIRTUAL labctl-v1"
 STORED = 256
@@ -15,13 +16,16 @@ DONE, BAD_CHECK, UNKNOWN, BAD_LENGTH, BAD_LEVEL, BAD_INDEX = range(6)
 
 
 class VirtualLabctlV1:
-    """Takes bytes as they arrive and returns those it sends. `panel` is the surface.
+    """Takes bytes as they arrive and returns those it sends. `panel` is the surface, `trigger` its trigger output.
 
     A request that stops for longer than `byte_patience_s` real seconds is thrown away.
     """
 
-    def __init__(self, panel: Panel, *, name: bytes = NAME, byte_patience_s: float = 0.5) -> None:
+    def __init__(
+        self, panel: Panel, *, trigger: TriggerOutput | None = None, name: bytes = NAME, byte_patience_s: float = 0.5
+    ) -> None:
         self.panel = panel
+        self.trigger = trigger or TriggerOutput()
         self._byte_patience_s = byte_patience_s
         self._name = name
         self._bits = (panel.levels - 1).bit_length()
@@ -123,6 +127,7 @@ class VirtualLabctlV1:
         if cells.max(initial=0) >= self.panel.levels:
             return BAD_LEVEL, b""
         self.panel.latch(cells)
+        self.trigger.latched()
         return DONE, b""
 
     def _levels(self, data: bytes) -> Levels:

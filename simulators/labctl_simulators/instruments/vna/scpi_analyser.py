@@ -12,6 +12,9 @@ from labctl_simulators.instruments.vna.engine import Engine
 EDGE_PATIENCE_S = 30.0
 """So long is the answer to `*OPC?` held back for an edge that does not come; then there is none."""
 
+OPERATION_COMPLETE = 0x01
+"""Bit of the event status register."""
+
 OUT_OF_RANGE = -222, "Data out of range"
 ILLEGAL_VALUE = -224, "Illegal parameter value"
 
@@ -32,6 +35,7 @@ class VirtualScpiAnalyser:
         self.engine = engine
         self.tree = ScpiTree(no_error=self.no_error)
         self._edge_patience_s = edge_patience_s
+        self._completion_asked = False
         self._sends_blocks = False
         self._big_endian = self.wakes_big_endian
         self.add_event("*CLS", lambda _: self.tree.clear())
@@ -41,7 +45,8 @@ class VirtualScpiAnalyser:
         if self.options is not None:
             self.tree.add("*OPT?", lambda _: self.options)
         self.tree.add("*OPC?", self._operation_complete)
-        self.tree.add("*ESR?", lambda _: self.tree.take_event_status())
+        self.add_event("*OPC", lambda _: setattr(self, "_completion_asked", True))
+        self.tree.add("*ESR?", self._event_status)
         self.tree.add("SYSTem:ERRor[:NEXT]?", lambda _: self.tree.next_error())
 
     def execute(self, message: bytes) -> bytes | None:
@@ -150,6 +155,12 @@ class VirtualScpiAnalyser:
 
     def _operation_complete(self, _: Call) -> Reply:
         return "1" if self._wait() else None
+
+    def _event_status(self, _: Call) -> Reply:
+        if self._completion_asked and not self.engine.busy:
+            self._completion_asked = False
+            self.tree.event_status |= OPERATION_COMPLETE
+        return self.tree.take_event_status()
 
     def _wait(self) -> bool:
         return self.engine.wait(self._edge_patience_s)
