@@ -1,5 +1,6 @@
-"""How soon the power is off after something dies: the orchestrator, its host, the link; over random moments.
+"""What faults do: whether a drive is ever paired with another's response, and how soon the power is off.
 
+For the first see `wrong_pairs`. For the second something dies at a random moment: the orchestrator, its host, the link.
 The bench is a server in a process of its own (`tests/fixtures/drivers/rf_bench.py`), which notes when RF goes off. A
 case is unsafe when that is later than 2 s after the fault.
 """
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import harness, wrong_pairs
 from benchmarks.harness import ROOT, Row, Target
 
 DRIVERS = ROOT / "tests" / "fixtures" / "drivers"
@@ -42,7 +43,8 @@ with opened([rig]):
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """Yield the slowest switching-off of each fault, then of all of them, and how many were too late."""
+    """Yield passes and wrong pairs; then the slowest switching-off of each fault and of all, and how many were late."""
+    yield from wrong_pairs.measure(quick)
     cases = 2 if quick else 50
     sys.path.insert(0, str(DRIVERS))
     times_s: list[float] = []

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,7 +10,9 @@ from labctl.cli import options
 from labctl.cli.main import EXIT_INSTRUMENT
 from labctl.config.loading import load_rig
 from labctl.contract.capabilities import Finding
-from labctl.rig.doctor import Examined, examine
+from labctl.rig.client import hosted
+from labctl.rig.doctor import examine
+from labctl.rig.examined import Examined, examined_as_json
 from labctl.rig.rig import build_rig, put_away
 
 
@@ -26,7 +27,7 @@ def command(rig: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     first; the code is 3 when something does not work.
     """
     loaded = load_rig(rig, overrides)
-    built = build_rig(loaded)
+    built = hosted(loaded, build_rig(loaded))
     report: list[Examined] = []
     with put_away([built]):
         for examined in examine(built, loaded):
@@ -35,7 +36,7 @@ def command(rig: Path, overrides: tuple[str, ...], as_json: bool) -> None:
                 click.echo(_as_text(examined))
     failed = [examined.name for examined in report if examined.failure is not None]
     if as_json:
-        parts = [asdict(examined) for examined in report]
+        parts = [examined_as_json(examined) for examined in report]
         click.echo(json.dumps({"rig": built.name, "well": not failed, "simulated": built.simulated, "parts": parts}))
     else:
         click.echo(f"not well: {', '.join(failed)}" if failed else f"all is well with {rig}")

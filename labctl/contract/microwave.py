@@ -173,7 +173,7 @@ class Metasurface(Protocol):
         ...
 
     def make_safe(self) -> None:
-        """Show the rest pattern. Idempotent; any state; never raises."""
+        """Show the rest pattern. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
         ...
 
     def close(self) -> None:

@@ -30,7 +30,8 @@ class SafeStep:
     `TCPIP::HOST::PORT::SOCKET` labctl sends `data` itself; any other address needs `through`, the `module:function` of
     the driver's package that is called with the step and a time-out in seconds and raises `OSError` when it cannot.
     Where `expected` is given, the step is done when the reply contains it; else when everything is sent. `baud` is a
-    serial port's.
+    serial port's, and `dtr` the level of DTR from its opening on, None as the system has it. One try may take `try_s`:
+    longer than for others where a board starts anew when its port is opened.
     """
 
     order: SafeOrder
@@ -40,6 +41,8 @@ class SafeStep:
     expected: bytes = b""
     through: str = ""
     baud: int = 115200
+    dtr: bool | None = None
+    try_s: float = 0.4
 
 
 @runtime_checkable

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from threading import Event
-from typing import Literal
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from labctl.config.loading import LoadedRig
 from labctl.contract.capabilities import DomainLimited, Finding, HealthCheckable, Identifiable
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, InstrumentError
-from labctl.contract.layer import Drives, LayerInfo, Levels, PhysicalLayer, RowStatus
+from labctl.contract.layer import Drives, LayerInfo, Levels, PhysicalLayer, RowStatus, Stop
+from labctl.rig.examined import Examined
 from labctl.rig.rig import Rig
 
 REFERENCE_ROW = 1
@@ -30,21 +30,26 @@ REMEDIES = {
 """What to do about a pass that is not good."""
 
 
-@dataclass(frozen=True)
-class Examined:
-    """What was found out about one instrument or layer, and what failed, if anything did."""
+@runtime_checkable
+class Examinable(Protocol):
+    """A host that looks after its rig where the links are."""
 
-    kind: Literal["instrument", "layer"]
-    name: str
-    findings: tuple[Finding, ...]
-    failure: Finding | None = None
+    def examine(self) -> Iterator[Examined]:
+        """Do as `examine` does."""
+        ...
 
 
 def examine(rig: Rig, loaded: LoadedRig) -> Iterator[Examined]:
     """Open the instruments of `rig` one by one and let each layer whose instruments are open make a pass.
 
-    What is opened stays open: `put_away` closes it. Power is on during a pass, as the rig file states it.
+    What is opened stays open: `put_away` closes it. Power is on during a pass, as the rig file states it. A rig that
+    has a host is examined there. Raises `InstrumentError` when that ends, or an instrument is in use by somebody else.
     """
+    yield from rig.host.examine() if isinstance(rig.host, Examinable) else examine_here(rig, loaded, Event())
+
+
+def examine_here(rig: Rig, loaded: LoadedRig, stop: Stop) -> Iterator[Examined]:
+    """Examine `rig` in this process. When `stop` is set a pass under way is the last."""
     failed: set[str] = set()
     for name, instrument in rig.instruments.items():
         examined = _examine_instrument(name, instrument, loaded)
@@ -56,7 +61,7 @@ def examine(rig: Rig, loaded: LoadedRig) -> Iterator[Examined]:
         if missing:
             yield Examined("layer", name, (), Finding("not tried", f"it needs {missing}", f"mend {missing} first"))
         else:
-            yield _examine_layer(name, layer)
+            yield _examine_layer(name, layer, stop)
 
 
 def _examine_instrument(name: str, instrument: Instrument, loaded: LoadedRig) -> Examined:
@@ -72,7 +77,7 @@ def _examine_instrument(name: str, instrument: Instrument, loaded: LoadedRig) ->
     try:
         return Examined("instrument", name, findings + instrument.health())
     except InstrumentError as error:
-        return Examined("instrument", name, findings, Finding("health", str(error), AGAIN))
+        return Examined("instrument", name, findings, Finding("health", str(error), AGAIN), in_doubt=True)
 
 
 def _how_to_reach(name: str, loaded: LoadedRig) -> str:
@@ -85,7 +90,7 @@ def _how_to_reach(name: str, loaded: LoadedRig) -> str:
     return f"is it switched on, connected and used by nobody else, and is {body['address']} right ({place})?"
 
 
-def _examine_layer(name: str, layer: PhysicalLayer) -> Examined:
+def _examine_layer(name: str, layer: PhysicalLayer, stop: Stop) -> Examined:
     try:
         layer.open()
     except InstrumentError as error:
@@ -98,15 +103,17 @@ def _examine_layer(name: str, layer: PhysicalLayer) -> Examined:
         text = f"drives in the middle of their ranges are none that it takes: {misfit.what}"
         return Examined("layer", name, (Finding("reference pass", text),))
     try:
-        return _make_reference_pass(name, layer, drives)
+        return _make_reference_pass(name, layer, drives, stop)
     except InstrumentError as error:
-        return Examined("layer", name, (), Finding("reference pass", str(error), AGAIN))
+        return Examined("layer", name, (), Finding("reference pass", str(error), AGAIN), in_doubt=True)
 
 
-def _make_reference_pass(name: str, layer: PhysicalLayer, drives: Drives) -> Examined:
+def _make_reference_pass(name: str, layer: PhysicalLayer, drives: Drives, stop: Stop) -> Examined:
     begun_s = time.monotonic()
-    (row,) = layer.measure(drives, np.array([REFERENCE_ROW], dtype=np.int64), stop=Event())
+    row = next(iter(layer.measure(drives, np.array([REFERENCE_ROW], dtype=np.int64), stop=stop)), None)
     took_s = time.monotonic() - begun_s
+    if row is None:
+        return Examined("layer", name, (), Finding("reference pass", "it was stopped", AGAIN))
     status = RowStatus(int(row.status[0]))
     if status != RowStatus.OK:
         problem = Finding("reference pass", f"its status is {status.name}", REMEDIES[status])

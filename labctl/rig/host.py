@@ -11,20 +11,23 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from labctl.config.loading import rig_from_text
-from labctl.config.rig import HostSettings
+from labctl.config.loading import LoadedRig, rig_from_text
+from labctl.contract.capabilities import HealthCheckable, Identifiable, ParameterSink
 from labctl.contract.errors import InputError, InstrumentError, LabctlError
 from labctl.contract.layer import LayerInfo, Responses
 from labctl.rig.children import ALL_SAFE, log_to_stderr, outlive_signals
+from labctl.rig.doctor import examine_here
+from labctl.rig.examined import examined_as_json, findings_as_json
 from labctl.rig.guarding import Guard
 from labctl.rig.messages import Message, encode, error_as_head, read_message
 from labctl.rig.rig import Rig, build_rig, close_parts, make_parts_safe, open_parts
@@ -39,6 +42,7 @@ AHEAD = 2
 _log = logging.getLogger("labctl.rig.host")
 
 _Inbox = SimpleQueue[Message | None]
+_Answer = tuple[Mapping[str, object], Mapping[str, NDArray[Any]]]
 
 
 def main() -> None:
@@ -56,14 +60,14 @@ def main() -> None:
         try:
             source = begin.head["rig"]
             loaded = rig_from_text(source["text"], Path(source["path"]), Path(source["folder"]), source["overrides"])
-            rig, settings = build_rig(loaded), loaded.rig.host
+            rig = build_rig(loaded)
             plan = collect([*rig.instruments.values(), *rig.layers.values()])
-            guard = Guard(rig.name, plan, begin.head["owner"], settings.safe_within_s / 2)
+            guard = Guard(rig.name, plan, begin.head["owner"], loaded.rig.host.safe_within_s / 2)
         except LabctlError as error:
             outbox.put(begin, error_as_head(error, traceback.format_exc()))
             return
         outbox.put(begin, {"kind": "done"})
-        Host(rig, settings, guard, outbox).serve(inbox)
+        Host(rig, loaded, guard, outbox).serve(inbox)
 
 
 class Outbox:
@@ -108,13 +112,23 @@ class Measurement:
 class Host:
     """Serves one orchestrator with one rig."""
 
-    def __init__(self, rig: Rig, settings: HostSettings, guard: Guard, outbox: Outbox) -> None:
+    def __init__(self, rig: Rig, loaded: LoadedRig, guard: Guard, outbox: Outbox) -> None:
         self._rig = rig
-        self._safe_within_s = settings.safe_within_s
-        self._patience_s = settings.patience_s
+        self._loaded = loaded
+        self._safe_within_s = loaded.rig.host.safe_within_s
+        self._patience_s = loaded.rig.host.patience_s
         self._guard = guard
         self._outbox = outbox
         self._worker = Worker()
+        self._jobs: Mapping[str, Callable[[Message], None]] = {
+            "open": self._open,
+            "write": self._write,
+            "health": self._health,
+        }
+        self._measuring_jobs: Mapping[str, Callable[[Message, Measurement], None]] = {
+            "measure": self._measure,
+            "examine": self._examine,
+        }
         self._under_way: dict[int, Measurement] = {}
         self._doubtful = False
         self._heard_s = time.monotonic()
@@ -148,13 +162,13 @@ class Host:
 
     def _heed(self, message: Message) -> None:
         head = message.head
-        if message.kind == "open":
+        if message.kind in self._jobs:
             self._guard.safe(certain=False)
-            self._worker.put(lambda: self._open(message))
-        elif message.kind == "measure":
+            self._worker.put(partial(self._jobs[message.kind], message))
+        elif message.kind in self._measuring_jobs:
             self._guard.safe(certain=False)
             measurement = self._under_way[head["id"]] = Measurement()
-            self._worker.put(lambda: self._measure(message, measurement))
+            self._worker.put(partial(self._measuring_jobs[message.kind], message, measurement))
         elif message.kind in ("more", "stop"):
             measurement = self._under_way.get(head["measurement"])
             if measurement is not None:
@@ -173,6 +187,49 @@ class Host:
             self._answer(message, {"kind": "done"})
         except Exception as error:  # noqa: BLE001 - the orchestrator is told, whatever it is
             self._answer(message, error_as_head(error, traceback.format_exc()))
+
+    def _write(self, message: Message) -> None:
+        """Set a layer's parameters and answer with what became of them."""
+
+        def write() -> _Answer:
+            layer = cast("ParameterSink", self._rig.layers[message.head["layer"]])
+            written = layer.write_parameters(message.arrays["values"])
+            return {}, {"commanded": written.commanded, "applied": written.applied}
+
+        self._do(message, write)
+
+    def _health(self, message: Message) -> None:
+        """Answer with what a layer says of itself."""
+        layer = cast("HealthCheckable", self._rig.layers[message.head["layer"]])
+        self._do(message, lambda: ({"findings": findings_as_json(layer.health())}, {}))
+
+    def _do(self, message: Message, act: "Callable[[], _Answer]") -> None:
+        try:
+            with self._worker.call(self._patience_s):
+                head, arrays = act()
+            self._answer(message, {"kind": "done", **head}, arrays)
+        except Exception as error:  # noqa: BLE001 - the orchestrator is told, whatever it is
+            self._doubtful = self._doubtful or not isinstance(error, InputError)
+            self._answer(message, error_as_head(error, traceback.format_exc()))
+
+    def _examine(self, message: Message, examination: Measurement) -> None:
+        """Answer with what is found out, part by part."""
+        longest = max((layer.info for layer in self._rig.layers.values()), key=lambda info: info.nominal_pass_s)
+        parts = examine_here(self._rig, self._loaded, examination.stop)
+        try:
+            while not examination.stop.is_set():
+                with self._worker.call(self._may_take_s(longest, 1)):
+                    examined = next(parts, None)
+                if examined is None:
+                    break
+                self._doubtful = self._doubtful or examined.in_doubt
+                self._answer(message, {"kind": "examined", "examined": examined_as_json(examined)})
+            self._answer(message, self._end_of(examination))
+        except Exception as error:  # noqa: BLE001 - the orchestrator is told, whatever it is
+            self._doubtful = True
+            self._answer(message, error_as_head(error, traceback.format_exc()))
+        finally:
+            del self._under_way[message.head["id"]]
 
     def _measure(self, message: Message, measurement: Measurement) -> None:
         """Answer with chunk after chunk. What fails leaves a doubt that its link still works, until one does not."""
@@ -215,8 +272,10 @@ class Host:
     def _answer(
         self, to: Message, head: Mapping[str, object], arrays: Mapping[str, NDArray[Any]] | None = None
     ) -> None:
-        states = {name: layer.state_id for name, layer in self._rig.layers.items()}
-        self._outbox.put(to, {**head, "states": states}, arrays)
+        layers = self._rig.layers
+        states = {name: layer.state_id for name, layer in layers.items()}
+        identities = {name: layer.identity for name, layer in layers.items() if isinstance(layer, Identifiable)}
+        self._outbox.put(to, {**head, "states": states, "identities": identities}, arrays)
 
     def _require_safe(self, reason: str, spent_s: float = 0.0) -> None:
         """Return when all is safe; where that is not certain in time, end the process."""

@@ -1,19 +1,18 @@
 """The safe plan of a rig: collected from its instruments, written as JSON, carried out without their drivers."""
 
 import importlib
+import itertools
 import logging
 import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from threading import Event, Thread
 from typing import Any
 
 from labctl.contract.errors import InputError
 from labctl.contract.safety import Safeguarded, SafeOrder, SafeStep
-
-TRY_S = 0.4
-"""One try of one step: a host that is gone from the network must not keep the steps of the others waiting."""
 
 PAUSE_S = 0.05
 
@@ -41,18 +40,11 @@ def steps_as_json(steps: Iterable[SafeStep]) -> list[dict[str, Any]]:
 
 def steps_from_json(described: Iterable[dict[str, Any]]) -> tuple[SafeStep, ...]:
     """Return the steps that `steps_as_json` described."""
-    return tuple(
-        SafeStep(
-            SafeOrder(step["order"]),
-            step["what"],
-            step["address"],
-            step["data"].encode("latin-1"),
-            step["expected"].encode("latin-1"),
-            step["through"],
-            step["baud"],
-        )
-        for step in described
-    )
+    return tuple(_from_json(**step) for step in described)
+
+
+def _from_json(order: int, data: str, expected: str, **others: Any) -> SafeStep:
+    return SafeStep(SafeOrder(order), data=data.encode("latin-1"), expected=expected.encode("latin-1"), **others)
 
 
 def ways(steps: Iterable[SafeStep]) -> list[tuple[SafeStep, CarryOut]]:
@@ -76,28 +68,66 @@ def _way(step: SafeStep) -> CarryOut:
 
 
 def carry_out(plan: Sequence[tuple[SafeStep, CarryOut]], for_s: float) -> list[SafeStep]:
-    """Carry out the steps in order, those that fail again and again for `for_s` seconds; return what is not done."""
+    """Carry out the steps in order, those that fail again and again for `for_s` seconds; return what is not done.
+
+    A step begins when those of earlier orders have been tried once. Addresses do not wait for each other otherwise: a
+    network that is gone, or a board that starts anew, must not keep the others waiting.
+    """
     deadline_s = time.monotonic() + for_s
-    waiting = list(plan)
-    failures: dict[SafeStep, str] = {}
-    while True:
-        waiting = [(step, way) for step, way in waiting if not _carried_out(step, way, failures)]
-        if not waiting or time.monotonic() >= deadline_s:
-            break
-        time.sleep(PAUSE_S)
-    for step, _ in waiting:
-        _log.error("NOT DONE: %s at %s: %s", step.what, step.address, failures[step])
-    return [step for step, _ in waiting]
+    errands: list[_Errand] = []
+    for _, group in itertools.groupby(plan, key=lambda planned: planned[0].order):
+        of_order = list(group)
+        addresses = dict.fromkeys(step.address.upper() for step, _ in of_order)
+        begun = [
+            _Errand([each for each in of_order if each[0].address.upper() == address], deadline_s)
+            for address in addresses
+        ]
+        for errand in begun:
+            errand.wait_until_tried()
+        errands += begun
+    return [step for errand in errands for step in errand.not_done()]
 
 
-def _carried_out(step: SafeStep, way: CarryOut, failures: dict[SafeStep, str]) -> bool:
-    try:
-        way(step, TRY_S)
-    except Exception as error:  # noqa: BLE001 - whatever a step raises, the next one must be tried
-        failures[step] = str(error) or type(error).__name__
-        return False
-    _log.warning("done: %s", step.what)
-    return True
+class _Errand:
+    """Steps of one order at one address, carried out by a thread of their own."""
+
+    def __init__(self, plan: Sequence[tuple[SafeStep, CarryOut]], deadline_s: float) -> None:
+        self._waiting = list(plan)
+        self._failures: dict[SafeStep, str] = {}
+        self._deadline_s = deadline_s
+        self._tried = Event()
+        self._try_s = sum(step.try_s for step, _ in plan)
+        self._thread = Thread(target=self._work, name=plan[0][0].address, daemon=True)
+        self._thread.start()
+
+    def wait_until_tried(self) -> None:
+        """Return when every step has been tried, or hangs."""
+        self._tried.wait(2.0 * self._try_s)
+
+    def not_done(self) -> list[SafeStep]:
+        """Return what is not done at the deadline."""
+        self._thread.join(max(0.0, self._deadline_s + self._try_s - time.monotonic()))
+        waiting = [step for step, _ in self._waiting]
+        for step in waiting:
+            _log.error("NOT DONE: %s at %s: %s", step.what, step.address, self._failures.get(step, "it hangs"))
+        return waiting
+
+    def _work(self) -> None:
+        while True:
+            self._waiting = [(step, way) for step, way in self._waiting if not self._carried_out(step, way)]
+            self._tried.set()
+            if not self._waiting or time.monotonic() >= self._deadline_s:
+                return
+            time.sleep(PAUSE_S)
+
+    def _carried_out(self, step: SafeStep, way: CarryOut) -> bool:
+        try:
+            way(step, step.try_s)
+        except Exception as error:  # noqa: BLE001 - whatever a step raises, the next one must be tried
+            self._failures[step] = str(error) or type(error).__name__
+            return False
+        _log.warning("done: %s", step.what)
+        return True
 
 
 def send_over_socket(step: SafeStep, timeout_s: float) -> None:

@@ -96,6 +96,7 @@ class LayerContract:
         try:
             assert len(_joined(_measured(layer, self.drives(layer.info, 2))).ids) == 2
         finally:
+            layer.make_safe()
             layer.close()
 
     def test_make_safe_works_in_any_state(self, layer: PhysicalLayer) -> None:
@@ -105,6 +106,7 @@ class LayerContract:
         layer.make_safe()
         layer.make_safe()
         assert len(_joined(_measured(layer, self.drives(layer.info, 2))).ids) == 2
+        layer.make_safe()
         layer.close()
         layer.make_safe()
 
@@ -195,6 +197,26 @@ class LayerContract:
             assert all(np.abs(values[i] - values[j]).max() > limit for i, j in ((0, 1), (0, 2), (1, 2)))
         else:
             np.testing.assert_array_equal(values, _signed(_joined(_measured(opened, drives[::-1].copy())).values))
+
+
+class LayerContractOpenedOnce(LayerContract):
+    """The same for a layer that takes long to open: it stays open where that makes no difference.
+
+    Define a fixture `shared_layer`, of scope `module`, which hands it over closed and puts it away.
+    """
+
+    @pytest.fixture
+    def layer(self, shared_layer: PhysicalLayer) -> PhysicalLayer:
+        """Close the layer."""
+        shared_layer.close()
+        return shared_layer
+
+    @pytest.fixture
+    def opened(self, shared_layer: PhysicalLayer) -> Iterator[PhysicalLayer]:
+        """Open the layer where it is not open, and leave it safe."""
+        shared_layer.open()
+        yield shared_layer
+        shared_layer.make_safe()
 
 
 def _measured(layer: PhysicalLayer, drives: Drives, ids: RowIds | None = None) -> list[Responses]:

@@ -171,7 +171,9 @@ def test_it_rests_when_opened_and_when_made_safe(name: str, build: Callable[...,
         assert (bench.panel.pattern == 1).all()
     bench.surface.show(bench.pattern())
     bench.link.close()
-    bench.surface.make_safe()
+    bench.link.open = lambda: None
+    with pytest.raises(InstrumentError, match="the link is closed"):
+        bench.surface.make_safe()
     bench.surface.close()
     bench.surface.close()
     bench.surface.make_safe()

@@ -179,3 +179,29 @@ def test_a_trained_run_is_used_through_the_host(labctl: "Labctl", bench: Any) ->
     assert "right)" in labctl("evaluate", "latest").out
     assert bench.ask()["passes"] == passes + 3 * 44
     assert bench.ask()["rf"] is False
+
+
+def test_the_doctor_is_killed_while_it_looks(labctl: "Labctl", bench: Any, desk: Path) -> None:
+    """It makes one pass on each layer, with the power on. I close the terminal in the middle of it."""
+    assert labctl.quick("doctor", "desk.yaml").out.endswith("all is well with desk.yaml\n")
+    assert bench.ask()["rf"] is False
+    lay(bench, desk, "900 s")
+    going = labctl.start("doctor", "desk.yaml")
+    going.until(lambda: bench.ask()["rf"])
+    bench.ask("CLEAR")
+    since_s = time.monotonic()
+    going.send(signal.SIGKILL)
+    is_made_safe(bench)
+    going.ends(-signal.SIGKILL)
+    is_off_in_time(bench, since_s)
+
+
+def test_the_doctor_does_not_touch_what_somebody_uses(labctl: "Labctl", bench: Any) -> None:
+    """Her run is going. Asked how the bench is, labctl says that it is hers, and sends nothing."""
+    hers = labctl.start("run", "wine.yaml")
+    hers.until_passes(5)
+    bench.ask("CLEAR")
+    assert f"is in use by process {hers.process.pid} of " in labctl.quick("doctor", "desk.yaml", code=3).err
+    assert "OUTP OFF" not in json.dumps(bench.ask()["safe"])
+    hers.send(signal.SIGINT)
+    hers.ends(5)

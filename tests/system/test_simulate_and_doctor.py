@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +107,20 @@ def test_all_is_well_and_a_run_goes_through(labctl: "Labctl", bench: Path, simul
     assert json.dumps(shown).count('"simulated": true') >= 1
     assert "verified" in labctl.quick("runs", "verify", folder.name).out
     assert (bench / "pna.yaml").read_bytes() == original
+
+
+def test_the_contract_suite_over_the_rig(labctl: "Labctl", bench: Path, simulator: "Going") -> None:
+    """I changed a driver. Does every layer of the rig still keep what a run relies on?"""
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "labctl.testing"]
+    for rig, code, says in (
+        ("pna-simulated.yaml", 0, "20 passed"),
+        ("pna-simulate.yaml", 2, 'no such file; did you mean "pna-simulated.yaml"?'),
+    ):
+        variables = {**labctl.variables(), "LABCTL_RIG": rig}
+        done = subprocess.run(suite, cwd=bench, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout
+        assert says in done.stdout + done.stderr
+    assert not power_is_on(bench)
 
 
 def test_power_goes_off_when_the_run_is_killed(labctl: "Labctl", bench: Path, simulator: "Going") -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -12,9 +13,13 @@ from labctl.contract.capabilities import Finding
 from labctl.contract.clock import Clock
 from labctl.contract.errors import InputError, InstrumentError
 from labctl.contract.microwave import Pattern
+from labctl.contract.safety import SafeStep
 from labctl_drivers.metasurface.errors import PatternDiffersError
 from labctl_drivers.metasurface.settings import SurfaceRules, cells_of_elements, rest_pattern
 from labctl_drivers.transport.link import ByteLink, LinkGarbledError, LinkTimeoutError
+from labctl_drivers.transport.settings import SerialSettings, StreamSettings
+
+Place = SerialSettings | StreamSettings
 
 SIMULATOR_MARK = "VIRTUAL"
 """Simulated controllers that can say who they are have it in their identification."""
@@ -24,25 +29,32 @@ RESYNC_ATTEMPTS = 3
 
 
 class PatternedSurface(ABC):
-    """A `Metasurface`, `Identifiable` and `HealthCheckable`. A controller's own class fills in what is below the line.
+    """A `Metasurface`, `Identifiable`, `HealthCheckable` and `Safeguarded`.
 
-    Patterns are absolute, so that showing one twice does no harm. `toggles` (n_elements,) counts how often each element
-    changed its level, `resyncs` how often controller and driver had to be brought into step again.
+    A controller's own class fills in what is below the line. Patterns are absolute, so that showing one twice does no
+    harm. `at` is where it is reached without this driver; without it there is no safe plan. `toggles` (n_elements,)
+    counts how often each element changed its level, `resyncs` how often controller and driver had to be brought into
+    step again.
     """
 
-    def __init__(self, rules: SurfaceRules, link: ByteLink, clock: Clock, *, levels: int = 2) -> None:
+    def __init__(
+        self, rules: SurfaceRules, link: ByteLink, clock: Clock, *, at: Place | None = None, levels: int = 2
+    ) -> None:
         """Raise `SettingError` for a rest pattern that does not fit."""
         self.toggles: NDArray[np.int64] = np.zeros(rules.n_elements, dtype=np.int64)
         self.resyncs = 0
         self._rules = rules
         self._link = link
         self._clock = clock
+        self._at = at
         self._levels = levels
         self._rest = rest_pattern(rules, levels)
         self._cell_of = cells_of_elements(rules)
         self._identity = ""
         self._is_open = False
         self._in_step = False
+        # Held while controller and driver talk: who makes safe need not be who measures.
+        self._talking = threading.RLock()
         self._latched: Pattern | None = None
         self._next_turn_s = float("-inf")
         self._settled_s = float("-inf")
@@ -98,6 +110,7 @@ class PatternedSurface(ABC):
         try:
             self._identity = self._identify()
             self._check_honesty()
+            self._in_step = True
             self._present(self._rest, self._latch_rest)
         except BaseException:
             self._link.close()
@@ -112,7 +125,7 @@ class PatternedSurface(ABC):
         or holds something else.
         """
         checked = self._checked(pattern)
-        self._ready_to_show("show")
+        self._wait_for_turn("show")
         self._latch_pattern(checked, self._latch)
 
     def settle(self) -> None:
@@ -128,22 +141,29 @@ class PatternedSurface(ABC):
         """Return what the controller can do to make sure of a pattern. Raises `InstrumentError`."""
         if not self._is_open:
             raise InstrumentError(self.name, "the metasurface is not open", command="health")
-        self._come_into_step()
-        trusted = "none: patterns are trusted to arrive"
+        with self._talking:
+            self._come_into_step()
+            held = self._read_back()
         return (
             Finding("elements", f"{self.n_elements} of {self.levels} levels"),
-            Finding("read-back", trusted if self._read_back() is None else "every pattern is read back"),
+            Finding("read-back", "every pattern is read back" if held is not None else "none: patterns are trusted"),
         )
 
     def make_safe(self) -> None:
-        """Show the rest pattern, at once and without waiting for it to settle; a link that fails is tried twice."""
+        """Show the rest pattern, at once and without waiting for it to settle; a link that fails is tried twice.
+
+        Raises `InstrumentError` when it is open and does not show it.
+        """
         if not self._is_open:
             return
-        for _ in range(2):
-            with contextlib.suppress(InstrumentError):
-                self._come_into_step()
-                self._latch_pattern(self._rest, self._latch_rest)
-                return
+        try:
+            self._latch_pattern(self._rest, self._latch_rest)
+        except InstrumentError:
+            self._latch_pattern(self._rest, self._latch_rest)
+
+    def safe_plan(self) -> tuple[SafeStep, ...]:
+        """Return how the rest pattern is shown without this driver, from whatever state the controller was left in."""
+        return () if self._at is None else self._steps_to_rest(self._at, self._in_cells(self._rest))
 
     def close(self) -> None:
         """Release the link."""
@@ -151,28 +171,29 @@ class PatternedSurface(ABC):
         self._latched = None
         self._link.close()
 
-    def _ready_to_show(self, command: str) -> None:
-        if not self._is_open:
-            raise InstrumentError(self.name, "the metasurface is not open", command=command)
-        self._come_into_step()
-        self._wait_for_turn()
-
     def _present(self, pattern: Pattern, latch: Callable[[Pattern], None]) -> None:
         self._latch_pattern(pattern, latch)
         self.settle()
 
     def _latch_pattern(self, pattern: Pattern, latch: Callable[[Pattern], None]) -> None:
         """Let the controller hold `pattern` and make sure of it. Whatever ends this early leaves it out of step."""
-        self._in_step = False
+        cells = self._in_cells(pattern)
+        with self._talking:
+            self._come_into_step()
+            self._in_step = False
+            latch(cells)
+            self._settled_s = self._clock.now_s() + self._rules.settle_s
+            self._verify(cells)
+            if self._latched is not None:
+                self.toggles += pattern != self._latched
+            self._latched = pattern
+            self._in_step = True
+
+    def _in_cells(self, pattern: Pattern) -> Pattern:
+        """Return the level of every cell."""
         cells = np.empty_like(pattern)
         cells[self._cell_of] = pattern
-        latch(cells)
-        self._settled_s = self._clock.now_s() + self._rules.settle_s
-        self._verify(cells)
-        if self._latched is not None:
-            self.toggles += pattern != self._latched
-        self._latched = pattern
-        self._in_step = True
+        return cells
 
     def _verify(self, cells: Pattern) -> None:
         held = self._read_back()
@@ -225,7 +246,9 @@ class PatternedSurface(ABC):
         if SIMULATOR_MARK in self._identity.upper() and not self._rules.simulated:
             raise InstrumentError(self.name, "a simulator answers at this address: write `simulated: true`")
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, command: str) -> None:
+        if not self._is_open:
+            raise InstrumentError(self.name, "the metasurface is not open", command=command)
         if self._rules.max_rate_hz is None:
             return
         self._clock.sleep_s(max(0.0, self._next_turn_s - self._clock.now_s()))
@@ -240,6 +263,10 @@ class PatternedSurface(ABC):
     @abstractmethod
     def _latch(self, cells: Pattern) -> None:
         """Send the level of every cell (n_elements,) and return when it is acknowledged."""
+
+    @abstractmethod
+    def _steps_to_rest(self, at: Place, cells: Pattern) -> tuple[SafeStep, ...]:
+        """Return what lets every cell (n_elements,) take its level of the rest pattern, sent by somebody else."""
 
     def _latch_rest(self, cells: Pattern) -> None:
         """Do as `_latch` does, with the rest pattern."""

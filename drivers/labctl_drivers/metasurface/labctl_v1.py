@@ -15,17 +15,22 @@ from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.errors import InputError, InstrumentError
 from labctl.contract.microwave import Pattern
-from labctl_drivers.metasurface.base import PatternedSurface
+from labctl.contract.safety import SafeStep
+from labctl_drivers.metasurface.base import PatternedSurface, Place
 from labctl_drivers.metasurface.errors import ControllerRefusedError, FrameCheckError, FrameSequenceError
 from labctl_drivers.metasurface.settings import SurfaceRules
 from labctl_drivers.transport.build import build_byte_log
 from labctl_drivers.transport.link import ByteLink, LinkGarbledError, LinkTimeoutError
+from labctl_drivers.transport.safe_plan import rest_step
 from labctl_drivers.transport.serial_link import SerialLink
 from labctl_drivers.transport.settings import SerialSettings
 
 SYNC = b"\xa5\x5a"
 VERSION = 1
 REPLY = 0x80
+OUTSIDE_SEQ = 0xFF
+"""Number of the request that brings the surface to rest when the driver is gone; the driver never uses it."""
+
 LARGEST_PAYLOAD = 1024
 
 _HEADER = struct.Struct("<2sBBBH")
@@ -91,8 +96,8 @@ class LabctlV1Rules(SurfaceRules):
 class LabctlV1Surface(PatternedSurface):
     """A surface that says who it is, what it holds, and when a pattern is latched; it keeps patterns for later."""
 
-    def __init__(self, rules: LabctlV1Rules, link: ByteLink, clock: Clock) -> None:
-        super().__init__(rules, link, clock, levels=rules.levels)
+    def __init__(self, rules: LabctlV1Rules, link: ByteLink, clock: Clock, *, at: Place | None = None) -> None:
+        super().__init__(rules, link, clock, at=at, levels=rules.levels)
         self._verifies = rules.verify
         self._seq = 0
         self._room = 0
@@ -108,24 +113,31 @@ class LabctlV1Surface(PatternedSurface):
         checked = [self._checked(pattern) for pattern in patterns]
         if len(checked) > self._room:
             raise InputError(f"{self.name}: {len(checked)} patterns are more than the {self._room} it has room for")
-        self._ready_to_show("upload")
-        self._in_step = False
-        self._stored = []
-        at_once = max(1, (LARGEST_PAYLOAD - 2) // self._n_bytes)
-        for first in range(0, len(checked), at_once):
-            cells = np.empty((len(checked[first : first + at_once]), self.n_elements), dtype=np.uint8)
-            cells[:, self._cell_of] = checked[first : first + at_once]
-            self._ask(Command.STORE, struct.pack("<H", first) + packed(cells, self._levels))
-        self._stored = checked
-        self._in_step = True
+        self._wait_for_turn("upload")
+        with self._talking:
+            self._come_into_step()
+            self._in_step = False
+            self._stored = []
+            self._store(checked)
+            self._stored = checked
+            self._in_step = True
 
     def show_stored(self, index: int) -> None:
         """Show an uploaded pattern as `show` would, with three bytes instead of all. Raises as `show` does."""
-        self._ready_to_show("show stored")
+        self._wait_for_turn("show stored")
+        with self._talking:
+            self._come_into_step()  # a controller that restarted keeps nothing
         if not 0 <= index < len(self._stored):
             cause = f"keeps {len(self._stored)} patterns, and none of number {index}; a restart loses them: upload anew"
             raise InstrumentError(self.name, cause, command="show stored")
         self._present(self._stored[index], lambda _: self._show_stored(index))
+
+    def _store(self, patterns: list[Pattern]) -> None:
+        at_once = max(1, (LARGEST_PAYLOAD - 2) // self._n_bytes)
+        for first in range(0, len(patterns), at_once):
+            cells = np.empty((len(patterns[first : first + at_once]), self.n_elements), dtype=np.uint8)
+            cells[:, self._cell_of] = patterns[first : first + at_once]
+            self._ask(Command.STORE, struct.pack("<H", first) + packed(cells, self._levels))
 
     def _show_stored(self, index: int) -> None:
         self._ask(Command.SHOW_STORED, struct.pack("<H", index))
@@ -147,6 +159,12 @@ class LabctlV1Surface(PatternedSurface):
         """Let the controller fall back on the rest pattern by itself, too."""
         self._ask(Command.REST, packed(cells, self._levels))
 
+    def _steps_to_rest(self, at: Place, cells: Pattern) -> tuple[SafeStep, ...]:
+        """Rest is asked for with a sequence number of its own, whose reply alone counts."""
+        request = frame(Command.REST, OUTSIDE_SEQ, packed(cells, self._levels))
+        done = frame(Command.REST | REPLY, OUTSIDE_SEQ, b"\0")
+        return (rest_step(at, f"{self.name}: at rest", request, expected=done),)
+
     def _read_back(self) -> Pattern | None:
         if not self._verifies:
             return None
@@ -154,7 +172,7 @@ class LabctlV1Surface(PatternedSurface):
 
     def _ask(self, command: Command, payload: bytes = b"", *, n_data: int = 0) -> bytes:
         """Send one request and return the `n_data` bytes of its reply. Raises `InstrumentError`."""
-        self._seq = (self._seq + 1) % 256
+        self._seq = (self._seq + 1) % OUTSIDE_SEQ
         told = f"{command.name.lower().replace('_', ' ')} (request {self._seq})"
         try:
             reply = self._link.exchange(frame(command, self._seq, payload), n_bytes=OVERHEAD + 1 + n_data)
@@ -192,7 +210,7 @@ class LabctlV1Settings(SerialSettings, LabctlV1Rules):
 
 def _build(settings: LabctlV1Settings, context: BuildContext) -> LabctlV1Surface:
     link = SerialLink(settings, context.name, log=build_byte_log(settings.byte_log, context))
-    return LabctlV1Surface(settings, link, context.clock)
+    return LabctlV1Surface(settings, link, context.clock, at=settings)
 
 
 DRIVER = InstrumentDriver(LabctlV1Settings, _build)

@@ -6,7 +6,9 @@ shifted in, others pass, and the Leonardo sketch acknowledges before it even beg
 """
 
 import contextlib
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,13 +16,16 @@ from pydantic import Field
 
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, InstrumentDriver
+from labctl.contract.errors import InstrumentError
 from labctl.contract.microwave import Pattern
+from labctl.contract.safety import SafeStep
 from labctl.contract.units import Seconds
-from labctl_drivers.metasurface.base import PatternedSurface
+from labctl_drivers.metasurface.base import PatternedSurface, Place
 from labctl_drivers.metasurface.errors import ControllerRefusedError
 from labctl_drivers.metasurface.settings import SurfaceRules
 from labctl_drivers.transport.build import build_byte_log
 from labctl_drivers.transport.link import ByteLink, LinkGarbledError, LinkTimeoutError
+from labctl_drivers.transport.safe_plan import rest_step
 from labctl_drivers.transport.serial_link import SerialLink
 from labctl_drivers.transport.settings import SerialSettings
 
@@ -31,6 +36,10 @@ LONGEST_SEQUENCE = 128
 
 QUIET_S = 0.1
 """An acknowledgement comes well within this time of a request's last byte."""
+
+
+FILLED_UP_S = 4.0
+"""Filling up a single pattern, byte by byte, takes no longer."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +81,9 @@ class Raw12Rules(SurfaceRules):
 class Raw12Surface(PatternedSurface):
     """A surface that acknowledges with one byte and can neither say who it is nor what it holds."""
 
-    def __init__(self, rules: Raw12Rules, link: ByteLink, clock: Clock) -> None:
-        super().__init__(rules, link, clock)
+    def __init__(self, rules: Raw12Rules, link: ByteLink, clock: Clock, *, at: Place | None = None) -> None:
+        super().__init__(rules, link, clock, at=at)
+        self._rules: Raw12Rules = rules
         self._sketch = SKETCHES[rules.sketch]
         self._boot_s = rules.boot_s
 
@@ -82,9 +92,8 @@ class Raw12Surface(PatternedSurface):
         return self._resynchronise()
 
     def _latch(self, cells: Pattern) -> None:
-        registers = np.packbits(cells).tobytes()
         try:
-            answer = self._link.exchange(self._sketch.header + registers, n_bytes=1)
+            answer = self._link.exchange(_request(self._sketch, cells), n_bytes=1)
         except LinkTimeoutError as error:
             cause = f"{error.cause}: a byte was probably lost on the way, so that the sketch waits for more"
             raise LinkTimeoutError(self.name, cause, command="show") from error
@@ -96,23 +105,62 @@ class Raw12Surface(PatternedSurface):
             raise LinkGarbledError(self.name, cause, command="show")
 
     def _resynchronise(self) -> str:
-        """Fill up whatever request the sketch waits for, which shows on the surface until the next pattern.
-
-        A long request is filled in strides of a whole pattern, whose surplus begins another one.
-        """
-        shortest, longest = N_REGISTERS + len(self._sketch.header), self._sketch.missing // N_REGISTERS
-        if self._fills_up(1, shortest) or (self._fills_up(N_REGISTERS, longest) and self._fills_up(1, shortest)):
+        if _filled_up(self._link, self._sketch):
             return ""
         cause = "acknowledges no number of bytes: is it powered, and does it run this sketch at this baud rate?"
         raise LinkTimeoutError(self.name, cause, command="resynchronise")
 
-    def _fills_up(self, stride: int, times: int) -> bool:
-        """Return whether an acknowledgement came, sending `stride` fillers at a time."""
-        for _ in range(times):
-            with contextlib.suppress(LinkTimeoutError, LinkGarbledError):
-                if self._link.exchange(self._sketch.filler * stride, n_bytes=1, timeout_s=QUIET_S) == ACK:
-                    return True
-        return False
+    def _steps_to_rest(self, at: Place, cells: Pattern) -> tuple[SafeStep, ...]:
+        """Bytes alone do not do: how many of a pattern were sent is found out by filling it up."""
+        step = rest_step(at, f"{self.name}: at rest", _request(self._sketch, cells), expected=ACK)
+        through = f"{__name__}:rest_{self._rules.sketch}"
+        return (replace(step, through=through, try_s=self._boot_s + FILLED_UP_S),)
+
+
+def _request(sketch: Sketch, cells: Pattern) -> bytes:
+    return sketch.header + np.packbits(cells).tobytes()
+
+
+def _filled_up(link: ByteLink, sketch: Sketch) -> bool:
+    """Fill up whatever request the sketch waits for, which shows on the surface until the next pattern.
+
+    A long request is filled in strides of a whole pattern, whose surplus begins another one.
+    """
+    shortest, longest = N_REGISTERS + len(sketch.header), sketch.missing // N_REGISTERS
+    fills = partial(_fills_up, link, sketch.filler)
+    return fills(1, shortest) or (fills(N_REGISTERS, longest) and fills(1, shortest))
+
+
+def _fills_up(link: ByteLink, filler: bytes, stride: int, times: int) -> bool:
+    """Return whether an acknowledgement came, sending `stride` fillers at a time."""
+    for _ in range(times):
+        with contextlib.suppress(LinkTimeoutError, LinkGarbledError):
+            if link.exchange(filler * stride, n_bytes=1, timeout_s=QUIET_S) == ACK:
+                return True
+    return False
+
+
+def _rest(sketch: Sketch, step: SafeStep, timeout_s: float) -> None:
+    """Carry out a step of a safe plan on a link of its own. Raises `OSError`."""
+    deadline_s = time.monotonic() + timeout_s
+    settings = SerialSettings(address=step.address, baud=step.baud, dtr=step.dtr)
+    link = SerialLink(settings, step.address)
+    try:
+        link.open()
+        # The port stays open meanwhile: opening it may have let the board start anew.
+        while not _filled_up(link, sketch):
+            if time.monotonic() > deadline_s:
+                raise OSError("it acknowledges no number of bytes")
+        if (answer := link.exchange(step.data, n_bytes=1)) != step.expected:
+            raise OSError(f"it answered {answer!r}, expected {step.expected!r}")
+    except InstrumentError as error:
+        raise OSError(str(error)) from error
+    finally:
+        link.close()
+
+
+rest_uno = partial(_rest, SKETCHES["uno"])
+rest_leonardo = partial(_rest, SKETCHES["leonardo"])
 
 
 class Raw12Settings(SerialSettings, Raw12Rules):
@@ -123,7 +171,7 @@ class Raw12Settings(SerialSettings, Raw12Rules):
 
 def _build(settings: Raw12Settings, context: BuildContext) -> Raw12Surface:
     link = SerialLink(settings, context.name, log=build_byte_log(settings.byte_log, context))
-    return Raw12Surface(settings, link, context.clock)
+    return Raw12Surface(settings, link, context.clock, at=settings)
 
 
 DRIVER = InstrumentDriver(Raw12Settings, _build)

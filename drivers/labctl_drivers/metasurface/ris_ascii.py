@@ -11,11 +11,13 @@ from pydantic import Field
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.microwave import Pattern
-from labctl_drivers.metasurface.base import PatternedSurface
+from labctl.contract.safety import SafeStep
+from labctl_drivers.metasurface.base import PatternedSurface, Place
 from labctl_drivers.metasurface.errors import ControllerRefusedError
 from labctl_drivers.metasurface.settings import SurfaceRules
 from labctl_drivers.transport.build import build_byte_log
 from labctl_drivers.transport.link import ByteLink, LinkGarbledError, LinkTimeoutError
+from labctl_drivers.transport.safe_plan import rest_step
 from labctl_drivers.transport.serial_link import Ready, SerialLink
 from labctl_drivers.transport.settings import SerialSettings
 
@@ -41,8 +43,8 @@ class RisAsciiRules(SurfaceRules):
 class RisAsciiSurface(PatternedSurface):
     """A surface that names itself by its serial number and can be asked what it holds."""
 
-    def __init__(self, rules: RisAsciiRules, link: ByteLink, clock: Clock) -> None:
-        super().__init__(rules, link, clock)
+    def __init__(self, rules: RisAsciiRules, link: ByteLink, clock: Clock, *, at: Place | None = None) -> None:
+        super().__init__(rules, link, clock, at=at)
         self._verifies = rules.verify
 
     def _identify(self) -> str:
@@ -53,11 +55,18 @@ class RisAsciiSurface(PatternedSurface):
         return answer
 
     def _latch(self, cells: Pattern) -> None:
-        answer = self._ask(f"!0x{np.packbits(cells).tobytes().hex().upper()}")
+        answer = self._ask(_show(cells))
         if answer == "#ERROR":
             raise ControllerRefusedError(self.name, "answers #ERROR", command="!0x...")
         if answer != "#OK":
             raise LinkGarbledError(self.name, f"answers '{answer}' where #OK belongs", command="!0x...")
+
+    def _steps_to_rest(self, at: Place, cells: Pattern) -> tuple[SafeStep, ...]:
+        """The newline ends whatever was begun. An #OK may answer the driver that is gone: what is held is asked for."""
+        shown = _show(cells)
+        request = f"\n{shown}\n?Pattern\n".encode("ascii")
+        held = f"#0X{shown.removeprefix('!0x')}".encode("ascii")
+        return (rest_step(at, f"{self.name}: at rest", request, expected=held),)
 
     def _read_back(self) -> Pattern | None:
         if not self._verifies:
@@ -90,13 +99,17 @@ class RisAsciiSurface(PatternedSurface):
             raise LinkGarbledError(self.name, f"answers {answer[:40]!r}, which is no text,", command=command) from error
 
 
+def _show(cells: Pattern) -> str:
+    return f"!0x{np.packbits(cells).tobytes().hex().upper()}"
+
+
 class RisAsciiSettings(SerialSettings, RisAsciiRules):
     """Open Source RIS over its USB port."""
 
 
 def _build(settings: RisAsciiSettings, context: BuildContext) -> RisAsciiSurface:
     link = SerialLink(settings, context.name, ready=READY, log=build_byte_log(settings.byte_log, context))
-    return RisAsciiSurface(settings, link, context.clock)
+    return RisAsciiSurface(settings, link, context.clock, at=settings)
 
 
 DRIVER = InstrumentDriver(RisAsciiSettings, _build)

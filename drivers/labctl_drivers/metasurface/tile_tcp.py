@@ -4,6 +4,7 @@ The server takes what arrives at once for a frame, says nothing to anything shor
 frame that it cannot read: whatever goes wrong, the connection is made anew.
 """
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
@@ -13,11 +14,13 @@ from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.errors import SettingError
 from labctl.contract.microwave import Pattern
-from labctl_drivers.metasurface.base import PatternedSurface
+from labctl.contract.safety import SafeStep
+from labctl_drivers.metasurface.base import PatternedSurface, Place
 from labctl_drivers.metasurface.errors import ControllerRefusedError
 from labctl_drivers.metasurface.settings import SurfaceRules
 from labctl_drivers.transport.build import build_byte_log
 from labctl_drivers.transport.link import ByteLink, LinkGarbledError, LinkTimeoutError
+from labctl_drivers.transport.safe_plan import rest_step
 from labctl_drivers.transport.settings import StreamSettings
 from labctl_drivers.transport.stream_link import StreamLink
 
@@ -56,16 +59,27 @@ class TileTcpRules(SurfaceRules):
 class TileTcpSurface(PatternedSurface):
     """A surface that acknowledges each tile and can neither say who it is nor what it holds."""
 
-    def __init__(self, rules: TileTcpRules, link: ByteLink, clock: Clock) -> None:
-        super().__init__(rules, link, clock)
+    def __init__(self, rules: TileTcpRules, link: ByteLink, clock: Clock, *, at: Place | None = None) -> None:
+        super().__init__(rules, link, clock, at=at)
         self._tiles = rules.tiles
 
     def _identify(self) -> str:
         return ""
 
     def _latch(self, cells: Pattern) -> None:
+        for tile, frame in self._frames(cells):
+            self._send(tile, frame)
+
+    def _steps_to_rest(self, at: Place, cells: Pattern) -> tuple[SafeStep, ...]:
+        """A tile is a step, over a connection of its own: what was half sent ended with the one before."""
+        return tuple(
+            rest_step(at, f"{self.name}: tile {tile:02d} at rest", frame, expected=DONE)
+            for tile, frame in self._frames(cells)
+        )
+
+    def _frames(self, cells: Pattern) -> Iterator[tuple[int, bytes]]:
         for tile, bits in zip(self._tiles, np.split(cells, len(self._tiles)), strict=True):
-            self._send(tile, f"{tile:02d}{';'.join(map(str, bits.tolist()))}".encode("ascii"))
+            yield tile, f"{tile:02d}{';'.join(map(str, bits.tolist()))}".encode("ascii")
 
     def _send(self, tile: int, frame: bytes) -> None:
         command = f"tile {tile:02d}"
@@ -91,7 +105,7 @@ class TileTcpSettings(StreamSettings, TileTcpRules):
 
 def _build(settings: TileTcpSettings, context: BuildContext) -> TileTcpSurface:
     link = StreamLink(settings, context.name, build_byte_log(settings.byte_log, context))
-    return TileTcpSurface(settings, link, context.clock)
+    return TileTcpSurface(settings, link, context.clock, at=settings)
 
 
 DRIVER = InstrumentDriver(TileTcpSettings, _build)

@@ -17,6 +17,7 @@ from labctl_drivers.metasurface.raw12 import Raw12Rules, Raw12Surface
 from labctl_drivers.metasurface.ris_ascii import RisAsciiRules, RisAsciiSurface
 from labctl_drivers.metasurface.tile_tcp import TileTcpRules, TileTcpSurface
 from labctl_drivers.transport.link import LinkGarbledError, LinkTimeoutError
+from labctl_drivers.transport.settings import SerialSettings
 
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.errors import InstrumentError
@@ -296,3 +297,24 @@ def test_packed_levels_come_back(levels: int) -> None:
     assert packed(patterns, levels) == b"".join(each)
     for pattern, data in zip(patterns, each, strict=True):
         assert unpacked(data, 11, levels).tolist() == pattern.tolist()
+
+
+def test_the_request_that_rests_from_outside_has_a_number_of_its_own(memory_byte_link: Callable[..., Any]) -> None:
+    """A late reply to the driver that is gone must not be taken for it."""
+    numbers: list[int] = []
+
+    def controller(request: bytes) -> bytes:
+        numbers.append(request[4])
+        return reply(request[3], request[4], IDENTITY if request[3] == 1 else b"")
+
+    link = memory_byte_link(controller)
+    at = SerialSettings(address="ASRL1::INSTR")
+    rules = LabctlV1Rules.model_validate({"rows": 2, "columns": 5, "settle": "0 s", "rest": 1, "verify": False})
+    surface = LabctlV1Surface(rules, link, SimulatedClock(float("inf")), at=at)
+    surface.open()
+    for _ in range(600):
+        surface.show(TEN)
+    assert set(numbers) == set(range(255))
+    (step,) = surface.safe_plan()
+    assert step.data == frame(4, 255, b"\xff\xc0")
+    assert step.expected == reply(4, 255)

@@ -14,11 +14,20 @@ import numpy as np
 import pytest
 
 from labctl.config.loading import rig_from_text
+from labctl.contract.capabilities import (
+    Differentiable,
+    DomainLimited,
+    Finding,
+    HealthCheckable,
+    Identifiable,
+    ParameterSink,
+)
 from labctl.contract.errors import DriveError, InstrumentError
-from labctl.contract.layer import PhysicalLayer
+from labctl.contract.layer import Misfit, PhysicalLayer
 from labctl.rig.client import HostedLayer, hosted
+from labctl.rig.doctor import examine
 from labctl.rig.messages import HostDefectError
-from labctl.rig.rig import Rig, build_rig, name_run, opened
+from labctl.rig.rig import Rig, build_rig, name_run, opened, put_away
 from labctl.testing.layer_contract import LayerContract
 
 DRIVERS = Path(__file__).parents[2] / "fixtures" / "drivers"
@@ -239,3 +248,80 @@ def test_power_is_off_soon_after(bench: Any, tmp_path: Path, fault: str) -> None
         "guard killed": "rig rf-bench: the guard is gone during measure",
     }
     assert said[fault] in error
+
+
+@pytest.mark.parametrize(("kind", "offers"), [("rf-bench", False), ("rf-bench.tunable", True)])
+def test_a_hosted_layer_offers_what_its_layer_does(bench: Any, tmp_path: Path, kind: str, offers: bool) -> None:
+    layer = build(bench.rig(kind=kind), tmp_path).layers["cavity"]
+    for capability in (DomainLimited, Identifiable, HealthCheckable, ParameterSink):
+        assert isinstance(layer, capability) is offers
+    assert not isinstance(layer, Differentiable)
+    assert isinstance(layer, HostedLayer)
+    assert isinstance(layer, PhysicalLayer)
+
+
+def test_what_a_layer_can_do_besides_it_does_in_its_host(bench: Any, tmp_path: Path) -> None:
+    layer: Any = build(bench.rig(kind="rf-bench.tunable"), tmp_path).layers["cavity"]
+    assert layer.misfit(np.array([[0.1, 0, 0], [0.95, 0, 0]], dtype=np.float32)) == Misfit(1, 0, "too much")
+    assert [channel.name for channel in layer.parameters] == ["gain0", "gain1"]
+    assert layer.written.applied.tolist() == [0.0, 0.0]
+    assert layer.identity == ""
+    for refused in (layer.health, lambda: layer.write_parameters(np.zeros(2))):
+        with pytest.raises(InstrumentError, match="cavity: it is not open"):
+            refused()
+    layer.open()
+    assert layer.identity == "RF bench no. 1"
+    assert layer.health() == (Finding("temperature", "warm", "open a window"),)
+    before = layer.state_id
+    written = layer.write_parameters(np.array([0.2, 0.9]))
+    assert (written.commanded.tolist(), written.applied.tolist()) == ([0.2, 0.9], [0.25, 1.0])
+    assert layer.written is written
+    assert layer.state_id == f"{before.split()[0]} [0.25, 1.0]"
+    assert bench.ask()["pattern"] == "gains"
+    with pytest.raises(DriveError, match="gains are 0 to 1"):
+        layer.write_parameters(np.array([0.2, 1.1]))
+    assert layer.written is written
+    rows = layer.measure(drives(9), np.arange(9), stop=threading.Event())
+    next(rows)
+    with pytest.raises(InstrumentError, match="it is being measured"):
+        layer.health()
+    rows.close()
+    assert layer.health()
+    layer.close()
+    assert layer.identity == ""
+
+
+def test_parameters_outlive_their_host(bench: Any, tmp_path: Path) -> None:
+    """A layer keeps its parameters when it is closed and opened; so does one whose process was another then."""
+    rig = build(bench.rig(kind="rf-bench.tunable"), tmp_path)
+    layer: Any = rig.layers["cavity"]
+    layer.open()
+    layer.write_parameters(np.array([0.2, 0.9]))
+    state = layer.state_id
+    os.kill(host_of(rig), signal.SIGKILL)
+    interrupted(layer)
+    layer.open()
+    assert layer.written.applied.tolist() == [0.25, 1.0]
+    assert layer.state_id == state
+    assert bench.ask()["pattern"] == "gains"
+    layer.close()
+
+
+def test_examined_in_its_host_a_rig_gets_the_same_report(bench: Any, tmp_path: Path) -> None:
+    loaded = rig_from_text(bench.rig(), tmp_path / "rig.yaml", tmp_path)
+    reports: list[list[Any]] = []
+    for rig in (hosted(loaded, build_rig(loaded)), build_rig(loaded)):
+        with put_away([rig]):
+            reports.append([(each.kind, each.name, each.failure) for each in examine(rig, loaded)])
+        assert bench.ask()["rf"] is False
+    assert reports[0] == reports[1]
+    assert [name for _, name, _ in reports[0]] == ["interlock", "surface", "source", "cavity"]
+    assert bench.ask()["passes"] == 2
+
+
+def test_an_examination_that_fails_leaves_the_rig_to_the_guard(bench: Any, tmp_path: Path) -> None:
+    loaded = rig_from_text(bench.rig(", defect_at: 1"), tmp_path / "rig.yaml", tmp_path)
+    rig = hosted(loaded, build_rig(loaded))
+    with put_away([rig]), pytest.raises(HostDefectError, match="a defect of the driver"):
+        list(examine(rig, loaded))
+    assert bench.ask()["rf"] is False

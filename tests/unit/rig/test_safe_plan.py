@@ -4,7 +4,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -15,7 +15,7 @@ from labctl.rig.safe_plan import carry_out, collect, send_over_socket, steps_as_
 Address = tuple[str, list[bytes], list[bytes]]
 
 
-def step(order: SafeOrder, what: str, address: str = "X::INSTR", **others: str | bytes) -> SafeStep:
+def step(order: SafeOrder, what: str, address: str = "X::INSTR", **others: str | bytes | float) -> SafeStep:
     return SafeStep(order, what, address, b"OUTP OFF\n", **others)  # pyright: ignore[reportArgumentType]
 
 
@@ -55,7 +55,7 @@ def test_steps_are_collected_in_the_order_of_safety() -> None:
 
 
 def test_steps_survive_being_written() -> None:
-    steps = (SafeStep(SafeOrder.REST, "surface at rest", "A", bytes(range(256)), b"\xff", "m:f", 9600),)
+    steps = (SafeStep(SafeOrder.REST, "surface at rest", "A", bytes(range(256)), b"\xff", "m:f", 9600, False, 5.0),)
     assert steps_from_json(steps_as_json(steps)) == steps
 
 
@@ -87,6 +87,28 @@ def test_what_fails_is_tried_again_while_the_others_are_done(caplog: pytest.LogC
         assert carry_out([(each, way) for each in steps], 0.3) == [steps[2]]
     assert done == ["rest", "off"]
     assert caplog.messages == ["done: rest", "done: off", "NOT DONE: told at X::INSTR: unplugged"]
+
+
+def test_what_hangs_at_one_address_keeps_no_other_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+    hangs = Event()
+
+    def way(what: SafeStep, timeout_s: float) -> None:
+        if what.address == "HANGS":
+            hangs.wait()
+        done.append(what.what)
+
+    steps = [
+        step(SafeOrder.POWER_OFF, "lost", "HANGS", try_s=0.05),
+        step(SafeOrder.POWER_OFF, "off", "A"),
+        step(SafeOrder.REST, "rest 1", "B"),
+        step(SafeOrder.REST, "rest 2", "B"),
+        step(SafeOrder.TOLD, "told", "A"),
+    ]
+    assert carry_out([(each, way) for each in steps], 0.1) == [steps[0]]
+    assert done == ["off", "rest 1", "rest 2", "told"]
+    assert caplog.messages[-1] == "NOT DONE: lost at HANGS: it hangs"
+    hangs.set()
 
 
 @pytest.mark.parametrize(
