@@ -69,10 +69,12 @@ class ScpiTree:
         self.event_status = 0
         self._no_error = no_error
         self._actions: list[tuple[re.Pattern[str], Action]] = []
+        self._known: dict[str, tuple[Action, tuple[int, ...]]] = {}
 
     def add(self, header: str, action: Action) -> None:
         """Let `header` do `action`; a later one that matches as well comes second."""
         self._actions.append((re.compile(_header_pattern(header), re.IGNORECASE), action))
+        self._known.clear()
 
     def fail(self, error: ScpiError) -> None:
         """Queue an error."""
@@ -112,15 +114,20 @@ class ScpiTree:
 
     def _one(self, header: str, rest: str) -> Reply:
         parameters = tuple(part.strip() for part in _split(rest.strip(), ",")) if rest.strip() else ()
+        try:
+            action, suffixes = self._known.get(header) or self._look_up(header)
+            return action(Call(suffixes, parameters))
+        except ScpiError as error:
+            self.fail(error)
+            return None
+
+    def _look_up(self, header: str) -> tuple[Action, tuple[int, ...]]:
+        """Return the action of a header as it was sent, and its numeric suffixes; raises `ScpiError` for none."""
         for pattern, action in self._actions:
             if match := pattern.fullmatch(header):
-                try:
-                    return action(Call(tuple(int(digits or 1) for digits in match.groups()), parameters))
-                except ScpiError as error:
-                    self.fail(error)
-                    return None
-        self.fail(ScpiError(-113, "Undefined header"))
-        return None
+                self._known[header] = action, tuple(int(digits or 1) for digits in match.groups())
+                return self._known[header]
+        raise ScpiError(-113, "Undefined header")
 
 
 def definite_block(payload: bytes) -> bytes:

@@ -10,13 +10,9 @@ Edge = Callable[[Slope], None]
 
 
 class TriggerOutput:
-    """Pulses `delay_s` real seconds after a latch, the time that the pattern settles; a latch before then begins anew.
-
-    `pulses` counts.
-    """
+    """Pulses `delay_s` real seconds after a latch, when the pattern has settled; a latch before then begins anew."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
-        self.pulses = 0
         self._delay_s = delay_s
         self._inputs: list[Edge] = []
         self._coming: threading.Timer | None = None
@@ -28,6 +24,8 @@ class TriggerOutput:
     def latched(self) -> None:
         """Begin to wait for the pulse of the pattern that has just been latched."""
         self.stop()
+        if not self._inputs:
+            return
         self._coming = threading.Timer(self._delay_s, self._pulse)
         self._coming.daemon = True
         self._coming.start()
@@ -38,7 +36,6 @@ class TriggerOutput:
             self._coming.cancel()
 
     def _pulse(self) -> None:
-        self.pulses += 1
         slopes: tuple[Slope, Slope] = ("rising", "falling")
         for slope in slopes:
             for edge in self._inputs:

@@ -15,6 +15,7 @@ import time
 import tty
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +35,14 @@ _BITS_PER_BYTE = 10
 
 _SLICE_S = 0.005
 _POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What a device sends, and when its first byte leaves."""
+
+    what: Delivery
+    begins_s: float
 
 
 class PtyPort:
@@ -121,7 +130,7 @@ class PtyPort:
             time.sleep(_POLL_S)
 
     def _serve_plugged(self, master: int) -> None:
-        deliveries: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        deliveries: queue.SimpleQueue[_Due | None] = queue.SimpleQueue()
         gone = threading.Event()
         sender = threading.Thread(target=self._send, args=(master, deliveries, gone), daemon=True)
         sender.start()
@@ -139,9 +148,12 @@ class PtyPort:
                 if strike.kind == "lost-byte":
                     arrived = without_a_byte(arrived, strike.rng)
             request += arrived
+            handed_over_s = time.monotonic()
             answer = self._handler(arrived)
             if answer:
-                self._answer(bytes(request), answer, strike, deliveries)
+                # A real device has its request when the last byte is there, not when this computer finds time for it.
+                begins_s = line_free_s + time.monotonic() - handed_over_s
+                self._answer(bytes(request), answer, strike, begins_s, deliveries)
                 request.clear()
                 strike = None
         gone.set()
@@ -149,30 +161,39 @@ class PtyPort:
         sender.join()
 
     def _answer(
-        self, request: bytes, answer: bytes, strike: Strike, deliveries: "queue.SimpleQueue[Delivery | None]"
+        self,
+        request: bytes,
+        answer: bytes,
+        strike: Strike,
+        begins_s: float,
+        deliveries: "queue.SimpleQueue[_Due | None]",
     ) -> None:
         if strike.kind == "unplug":
             self._unplug_for_s = strike.duration_s
             return
         if strike.kind == "echo":
-            deliveries.put(Delivery(request))
-        deliveries.put(delivery(answer, strike))
+            deliveries.put(_Due(Delivery(request), begins_s))
+        deliveries.put(_Due(delivery(answer, strike), begins_s))
 
-    def _send(self, master: int, deliveries: "queue.SimpleQueue[Delivery | None]", gone: threading.Event) -> None:
+    def _send(self, master: int, deliveries: "queue.SimpleQueue[_Due | None]", gone: threading.Event) -> None:
         """Send until None comes, and nothing more once the device is gone."""
-        while (what := deliveries.get()) is not None:
-            self._send_paced(master, what.first, gone)
-            gone.wait(what.pause_s)
-            self._send_paced(master, what.rest, gone)
+        line_free_s = 0.0
+        while (due := deliveries.get()) is not None:
+            what = due.what
+            line_free_s = self._send_paced(master, what.first, max(line_free_s, due.begins_s), gone)
+            if what.rest:
+                gone.wait(what.pause_s)
+                line_free_s = self._send_paced(master, what.rest, time.monotonic(), gone)
 
-    def _send_paced(self, master: int, data: bytes, gone: threading.Event) -> None:
-        """Write in slices of a few milliseconds, none before its last byte would have arrived."""
+    def _send_paced(self, master: int, data: bytes, begins_s: float, gone: threading.Event) -> float:
+        """Write in slices of a few milliseconds, none before its last byte has arrived; return when all have."""
         step = max(1, int(_SLICE_S / self._byte_s)) if self._byte_s else max(1, len(data))
-        arrived_s = time.monotonic()
+        arrived_s = begins_s
         for begin in range(0, len(data), step):
             part = data[begin : begin + step]
             arrived_s += len(part) * self._byte_s
             if gone.wait(max(0.0, arrived_s - time.monotonic())):
-                return
+                break
             with suppress(OSError):
                 os.write(master, part)
+        return arrived_s
