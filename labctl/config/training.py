@@ -97,6 +97,54 @@ class ReferencePhyllTraining(_Rule):
     precision: Precision = Field(default="float32", description="number type of the weights")
 
 
+class ContrastivePhyllTraining(_Rule):
+    """Unsupervised: each block tells a sample's second view from other samples'; a ridge readout learns the classes."""
+
+    rule: Literal["phyll-contrastive"]
+    schedule: Literal["joint", "cached"] = Field(
+        default="cached", description="cached: measure what no weight changes only once; joint: never"
+    )
+    epochs: int = Field(ge=1, description="passes over the training data without labels; the readout takes one more")
+    batch: int = Field(default=100, ge=2, description="samples per update, which are each other's negatives")
+    theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the samples of a batch")
+    view_shift: int = Field(default=0, ge=0, description="pixels by which a second view is shifted at most")
+    view_mask: float = Field(default=0.3, ge=0, lt=1, description="part of the features that a second view lacks")
+    inner_steps: int = Field(default=1, ge=1, description="updates per batch of measured responses")
+    ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
+    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
+    precision: Precision = Field(default="float32", description="number type of the weights")
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> Self:
+        if not self.view_shift and not self.view_mask:
+            what = "view_mask is 0 and view_shift is 0, so that both views are the same; expected one of them above 0"
+            raise SettingError(("view_mask",), what)
+        return self
+
+
+class ForwardForwardTraining(_Rule):
+    """Forward-forward: every block is to be loud for true labels and quiet for wrong ones."""
+
+    labelled = True
+
+    rule: Literal["forward-forward"]
+    schedule: Schedule = Field(
+        default="cached",
+        description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
+        "block after block, each cached",
+    )
+    epochs: int = Field(ge=1, description="passes over the training data")
+    batch: int = Field(default=100, ge=1, description="samples per update")
+    theta: float = Field(default=10.0, gt=0, description="sharpness of the loss on the mean square of the outputs")
+    threshold: float = Field(default=1.0, gt=0, description="mean square that parts true from wrong labels")
+    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
+    shifts: int = Field(
+        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
+    )
+    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
+    precision: Precision = Field(default="float32", description="number type of the weights")
+
+
 class ReadoutTraining(_Rule):
     """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
 
@@ -108,7 +156,10 @@ class ReadoutTraining(_Rule):
     precision: Precision = Field(default="float32", description="number type of the weights")
 
 
-Training = Annotated[PhyllTraining | ReferencePhyllTraining | ReadoutTraining, Field(discriminator="rule")]
+Training = Annotated[
+    PhyllTraining | ReferencePhyllTraining | ContrastivePhyllTraining | ForwardForwardTraining | ReadoutTraining,
+    Field(discriminator="rule"),
+]
 
 
 def schedules_of(training: Training) -> tuple[Schedule, ...]:

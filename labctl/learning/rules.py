@@ -1,6 +1,16 @@
 """The learning rules by the name an experiment writes."""
 
-from labctl.config.training import PhyllTraining, ReferencePhyllTraining, Training
+from labctl.config.training import (
+    ContrastivePhyllTraining,
+    ForwardForwardTraining,
+    PhyllTraining,
+    ReadoutTraining,
+    ReferencePhyllTraining,
+    Training,
+)
+from labctl.data.dataset import ImageShape
+from labctl.learning.contrastive import ContrastivePhyll
+from labctl.learning.forward_forward import ForwardForward
 from labctl.learning.phyll import Phyll
 from labctl.learning.readout import Readout
 from labctl.learning.reference import ReferencePhyll
@@ -8,12 +18,21 @@ from labctl.learning.rule import LearningRule
 from labctl.network.network import Network
 
 
-def make_rule(settings: Training, network: Network, seed: int) -> LearningRule:
-    """Return the rule an experiment asks for, acting on `network`; `seed` is the experiment's."""
+def make_rule(
+    settings: Training, network: Network, *, seed: int, image_shape: ImageShape | None = None
+) -> LearningRule:
+    """Return the rule an experiment asks for, acting on `network`; `seed` is the experiment's.
+
+    `image_shape` is that of the samples, if they are images. Raises `InputError` when the rule cannot be used so.
+    """
     match settings:
         case PhyllTraining():
             return Phyll(settings, network)
         case ReferencePhyllTraining():
             return ReferencePhyll(settings, network, seed)
-        case _:
+        case ContrastivePhyllTraining():
+            return ContrastivePhyll(settings, network, image_shape)
+        case ForwardForwardTraining():
+            return ForwardForward(settings, network)
+        case ReadoutTraining():
             return Readout(settings, network)

@@ -80,7 +80,7 @@ def make_task() -> Callable[..., Task]:
         )
         features = np.zeros((n, 3), network.dtype)
         features[data.train_index], features[data.test_index] = data.train_x, data.test_x
-        return Task(experiment, data, features, make_rule(experiment.training, network, experiment.seed), infos)
+        return Task(experiment, data, features, make_rule(experiment.training, network, seed=experiment.seed), infos)
 
     return make
 

@@ -27,6 +27,8 @@ RULES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "readout": ({}, ("joint", "cached")),
     "phyll": (FAST, ("joint", "cached", "greedy")),
     "phyll-reference": (FAST, ("joint", "cached", "greedy")),
+    "phyll-contrastive": (FAST, ("joint", "cached")),
+    "forward-forward": (FAST, ("joint", "cached", "greedy")),
 }
 CASES = [
     pytest.param({"rule": rule, "schedule": schedule, **settings}, id=f"{rule}-{schedule}")
