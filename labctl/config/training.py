@@ -30,20 +30,39 @@ class _Rule(Settings):
     labelled: ClassVar[bool] = False
     """Whether the label enters with the sample: such a rule tells passes apart by it, others predict it."""
 
+    precision: Precision = Field(default="float32", description="number type of the weights")
 
-class PhyllTraining(_Rule):
-    """Physical local learning: every block separates positive from negative passes by its goodness."""
 
-    labelled = True
+class _Gradual(_Rule):
+    epochs: int = Field(ge=1, description="passes over the training data")
+    batch: int = Field(default=100, ge=1, description="samples per update")
+    shifts: int = Field(
+        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
+    )
+    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
 
-    rule: Literal["phyll"]
+
+class _BlockByBlock(_Gradual):
     schedule: Schedule = Field(
         default="cached",
         description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
         "block after block, each cached",
     )
-    epochs: int = Field(ge=1, description="passes over the training data")
-    batch: int = Field(default=100, ge=1, description="samples per update")
+    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
+
+
+class _AllBlocksAtOnce(_Gradual):
+    schedule: Literal["joint", "cached"] = Field(
+        default="cached", description="cached: measure what no weight changes only once; joint: never"
+    )
+
+
+class PhyllTraining(_BlockByBlock):
+    """Physical local learning: every block separates positive from negative passes by its goodness."""
+
+    labelled = True
+
+    rule: Literal["phyll"]
     theta: float = Field(default=4.0, gt=0, description="sharpness of the loss on the goodness")
     loss: Literal["pairs", "softmax"] = Field(
         default="pairs",
@@ -55,12 +74,6 @@ class PhyllTraining(_Rule):
     hardness: float = Field(
         default=0.0, ge=0, description="how much wrong labels that look right are preferred; 0: drawn uniformly"
     )
-    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
-    shifts: int = Field(
-        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
-    )
-    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
-    precision: Precision = Field(default="float32", description="number type of the weights")
     arithmetic: Literal["numpy", "fused"] = Field(
         default="numpy",
         description="numpy: updates operation by operation; fused: compiled as one, faster and rounded otherwise",
@@ -77,42 +90,26 @@ class PhyllTraining(_Rule):
         return self
 
 
-class ReferencePhyllTraining(_Rule):
+class ReferencePhyllTraining(_BlockByBlock):
     """Class-wise references: a direction per class and block, so that no label need enter; one pass per sample."""
 
     rule: Literal["phyll-reference"]
-    schedule: Schedule = Field(
-        default="cached",
-        description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
-        "block after block, each cached",
-    )
-    epochs: int = Field(ge=1, description="passes over the training data")
-    batch: int = Field(default=100, ge=1, description="samples per update")
     theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the classes")
-    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
-    shifts: int = Field(
-        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
-    )
-    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
-    precision: Precision = Field(default="float32", description="number type of the weights")
 
 
-class ContrastivePhyllTraining(_Rule):
-    """Unsupervised: each block tells a sample's second view from other samples'; a ridge readout learns the classes."""
+class ContrastivePhyllTraining(_AllBlocksAtOnce):
+    """Unsupervised: each block tells a sample's second view from other samples'; a ridge readout learns the classes.
+
+    The readout takes one epoch more.
+    """
 
     rule: Literal["phyll-contrastive"]
-    schedule: Literal["joint", "cached"] = Field(
-        default="cached", description="cached: measure what no weight changes only once; joint: never"
-    )
-    epochs: int = Field(ge=1, description="passes over the training data without labels; the readout takes one more")
     batch: int = Field(default=100, ge=2, description="samples per update, which are each other's negatives")
     theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the samples of a batch")
     view_shift: int = Field(default=0, ge=0, description="pixels by which a second view is shifted at most")
     view_mask: float = Field(default=0.3, ge=0, lt=1, description="part of the features that a second view lacks")
     inner_steps: int = Field(default=1, ge=1, description="updates per batch of measured responses")
     ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
-    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
-    precision: Precision = Field(default="float32", description="number type of the weights")
 
     @model_validator(mode="after")
     def _views_differ(self) -> Self:
@@ -122,27 +119,31 @@ class ContrastivePhyllTraining(_Rule):
         return self
 
 
-class ForwardForwardTraining(_Rule):
+class ForwardForwardTraining(_BlockByBlock):
     """Forward-forward: every block is to be loud for true labels and quiet for wrong ones."""
 
     labelled = True
 
     rule: Literal["forward-forward"]
-    schedule: Schedule = Field(
-        default="cached",
-        description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
-        "block after block, each cached",
-    )
-    epochs: int = Field(ge=1, description="passes over the training data")
-    batch: int = Field(default=100, ge=1, description="samples per update")
     theta: float = Field(default=10.0, gt=0, description="sharpness of the loss on the mean square of the outputs")
     threshold: float = Field(default=1.0, gt=0, description="mean square that parts true from wrong labels")
-    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
-    shifts: int = Field(
-        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
+
+
+class FeedbackAlignmentTraining(_AllBlocksAtOnce):
+    """Augmented direct feedback alignment: the error reaches every block through a fixed random matrix."""
+
+    rule: Literal["feedback-alignment"]
+    augment: Literal["cos", "sin", "none"] = Field(
+        default="cos", description="function of a block's outputs that the fed back error is multiplied by"
     )
-    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
-    precision: Precision = Field(default="float32", description="number type of the weights")
+
+
+class SpsaTraining(_AllBlocksAtOnce):
+    """Simultaneous perturbation: all weights are moved at random, there and back; needs no model and no gradient."""
+
+    rule: Literal["spsa"]
+    directions: int = Field(default=1, ge=1, description="random directions per update, two passes each")
+    perturbation: float = Field(default=0.01, gt=0, description="length of a perturbation along each weight")
 
 
 class ReadoutTraining(_Rule):
@@ -153,11 +154,16 @@ class ReadoutTraining(_Rule):
         default="cached", description="cached: measure what no weight changes only once; joint: never"
     )
     ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
-    precision: Precision = Field(default="float32", description="number type of the weights")
 
 
 Training = Annotated[
-    PhyllTraining | ReferencePhyllTraining | ContrastivePhyllTraining | ForwardForwardTraining | ReadoutTraining,
+    PhyllTraining
+    | ReferencePhyllTraining
+    | ContrastivePhyllTraining
+    | ForwardForwardTraining
+    | FeedbackAlignmentTraining
+    | SpsaTraining
+    | ReadoutTraining,
     Field(discriminator="rule"),
 ]
 

@@ -2,19 +2,23 @@
 
 from labctl.config.training import (
     ContrastivePhyllTraining,
+    FeedbackAlignmentTraining,
     ForwardForwardTraining,
     PhyllTraining,
     ReadoutTraining,
     ReferencePhyllTraining,
+    SpsaTraining,
     Training,
 )
 from labctl.data.dataset import ImageShape
 from labctl.learning.contrastive import ContrastivePhyll
+from labctl.learning.feedback_alignment import FeedbackAlignment
 from labctl.learning.forward_forward import ForwardForward
 from labctl.learning.phyll import Phyll
 from labctl.learning.readout import Readout
 from labctl.learning.reference import ReferencePhyll
 from labctl.learning.rule import LearningRule
+from labctl.learning.spsa import Spsa
 from labctl.network.network import Network
 
 
@@ -34,5 +38,9 @@ def make_rule(
             return ContrastivePhyll(settings, network, image_shape)
         case ForwardForwardTraining():
             return ForwardForward(settings, network)
+        case FeedbackAlignmentTraining():
+            return FeedbackAlignment(settings, network, seed)
+        case SpsaTraining():
+            return Spsa(settings, network, seed)
         case ReadoutTraining():
             return Readout(settings, network)

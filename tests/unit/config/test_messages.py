@@ -12,7 +12,7 @@ from labctl.config.loading import experiment_from_text
 from labctl.config.schema import experiment_schema
 
 PHYLL_KEYS = (
-    "rule, schedule, epochs, batch, theta, loss, negatives, hardness, inner_steps, shifts, optimizer, precision, "
+    "precision, epochs, batch, shifts, optimizer, schedule, inner_steps, rule, theta, loss, negatives, hardness, "
     "arithmetic, init_from"
 )
 RULES = ", ".join(experiment_schema()["properties"]["training"]["discriminator"]["mapping"])

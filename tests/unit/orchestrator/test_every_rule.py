@@ -29,6 +29,8 @@ RULES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "phyll-reference": (FAST, ("joint", "cached", "greedy")),
     "phyll-contrastive": (FAST, ("joint", "cached")),
     "forward-forward": (FAST, ("joint", "cached", "greedy")),
+    "feedback-alignment": (FAST, ("joint", "cached")),
+    "spsa": (FAST | {"epochs": 40, "directions": 2}, ("joint", "cached")),
 }
 CASES = [
     pytest.param({"rule": rule, "schedule": schedule, **settings}, id=f"{rule}-{schedule}")
