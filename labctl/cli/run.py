@@ -10,9 +10,10 @@ from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
 from labctl.cli.dryrun import plans_as_json, plans_as_text
 from labctl.cli.signals import say_stopping
 from labctl.config.loading import load_experiment
+from labctl.config.training import schedules_of
 from labctl.orchestrator.assembly import build_bench, build_task
 from labctl.orchestrator.first_drives import check_first_drives
-from labctl.orchestrator.plan import SCHEDULES, plan_run
+from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import stop_on_signals
@@ -41,10 +42,12 @@ def command(
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
             every = loaded.experiment.record.checkpoint_every
+            training = loaded.experiment.training
             plans = [
-                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every) for schedule in SCHEDULES
+                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every)
+                for schedule in schedules_of(training)
             ]
-            chosen = loaded.experiment.training.schedule
+            chosen = training.schedule
             click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))
             return
         with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):

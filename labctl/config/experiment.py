@@ -1,20 +1,18 @@
 """The experiment file: what is trained on which data, through which layers, by which rule."""
 
-from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from labctl.config.names import FileName, LayerAddress, Name, PartName
+from labctl.config.training import Training
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
 from labctl.contract.units import Seconds
 
 EXPERIMENT_SCHEMA = "labctl/experiment/1"
 
-Schedule = Literal["joint", "cached", "greedy"]
-Precision = Literal["float32", "float64"]
 Baseline = Literal["linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled"]
 BASELINES: tuple[Baseline, ...] = ("linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled")
 
@@ -224,77 +222,6 @@ class Network(Settings):
     blocks: tuple[Block, ...] = Field(min_length=1, description="the blocks, first to last")
 
 
-class Adam(Settings):
-    """Adam, as Kingma and Ba (arXiv:1412.6980) define it."""
-
-    kind: Literal["adam"] = "adam"
-    lr: float = Field(default=5e-4, gt=0, description="learning rate")
-    decay: Literal["none", "cosine"] = Field(
-        default="none", description="course of the learning rate over training; cosine: falls to zero"
-    )
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean of the gradient")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the mean of its square")
-    epsilon: float = Field(default=1e-8, gt=0, description="keeps the step finite where the gradient vanishes")
-
-
-class PhyllTraining(Settings):
-    """Physical local learning: every block separates positive from negative passes by its goodness."""
-
-    rule: Literal["phyll"]
-    schedule: Schedule = Field(
-        default="cached",
-        description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
-        "block after block, each cached",
-    )
-    epochs: int = Field(ge=1, description="passes over the training data")
-    batch: int = Field(default=100, ge=1, description="samples per update")
-    theta: float = Field(default=4.0, gt=0, description="sharpness of the loss on the goodness")
-    loss: Literal["pairs", "softmax"] = Field(
-        default="pairs",
-        description="pairs: logistic, true label against each wrong one; softmax: over all labels measured",
-    )
-    negatives: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
-        default=1, description="wrong labels measured with each sample and step: a number, or all"
-    )
-    hardness: float = Field(
-        default=0.0, ge=0, description="how much wrong labels that look right are preferred; 0: drawn uniformly"
-    )
-    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
-    shifts: int = Field(
-        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
-    )
-    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
-    precision: Precision = Field(default="float32", description="number type of the weights")
-    arithmetic: Literal["numpy", "fused"] = Field(
-        default="numpy",
-        description="numpy: updates operation by operation; fused: compiled as one, faster and rounded otherwise",
-    )
-    init_from: FileName | None = Field(
-        default=None, description="model folder (RUN/model) whose weights to start from, relative to this file"
-    )
-
-    @model_validator(mode="after")
-    def _compiler_is_there(self) -> Self:
-        if self.arithmetic == "fused" and find_spec("numba") is None:
-            what = 'arithmetic is "fused", but numba, which compiles it, is not installed; pip install "labctl[fast]"'
-            raise SettingError(("arithmetic",), what)
-        return self
-
-
-class ReadoutTraining(Settings):
-    """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
-
-    rule: Literal["readout"]
-    schedule: Literal["joint", "cached"] = Field(
-        default="cached", description="cached: measure what no weight changes only once; joint: never"
-    )
-    ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
-    precision: Precision = Field(default="float32", description="number type of the weights")
-
-
-Training = Annotated[PhyllTraining | ReadoutTraining, Field(discriminator="rule")]
-
-
 class Record(Settings):
     """How passes are repeated and made durable."""
 
@@ -362,24 +289,22 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _shifted_images_are_new_passes(self) -> Self:
-        training = self.training
-        if training.rule == "phyll" and training.shifts and training.schedule != "joint":
-            what = f'shifted images are new drives in every epoch, but schedule is "{training.schedule}"'
+        if not getattr(self.training, "shifts", 0):
+            return self
+        if self.training.schedule != "joint":
+            what = f'shifted images are new drives in every epoch, but schedule is "{self.training.schedule}"'
             raise SettingError(("training", "shifts"), f"{what}; expected shifts: 0 or schedule: joint")
-        if training.rule == "phyll" and training.shifts and self.data.normalise not in ("max", "none"):
+        if self.data.normalise not in ("max", "none"):
             what = f'shifted pixels need one scale for all of them, but normalise is "{self.data.normalise}"'
             raise SettingError(("training", "shifts"), f"{what}; expected shifts: 0 or normalise: max or none")
         return self
 
     @model_validator(mode="after")
     def _label_suits_rule(self) -> Self:
-        kind = self.network.label.kind
-        if self.training.rule == "phyll" and kind == "none":
-            what = "rule phyll tells positive from negative passes by their label"
-            raise SettingError(
-                ("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected one-hot or field'
-            )
-        if self.training.rule == "readout" and kind != "none":
-            what = "rule readout predicts the label, so no pass may contain it"
-            raise SettingError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected none')
-        return self
+        kind, rule = self.network.label.kind, self.training.rule
+        if self.training.labelled == (kind != "none"):
+            return self
+        what, expected = f"rule {rule} predicts the label, so no pass may contain it", "none"
+        if self.training.labelled:
+            what, expected = f"rule {rule} tells positive from negative passes by their label", "one-hot or field"
+        raise SettingError(("network", "label", "kind"), f'label kind is "{kind}", but {what}; expected {expected}')

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import Adam as AdamSettings
+from labctl.config.training import Adam as AdamSettings
 from labctl.network.label import Vectors
 
 

@@ -15,7 +15,7 @@ import scipy.linalg.cython_blas  # noqa: F401 # pyright: ignore[reportUnusedImpo
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from labctl.config.experiment import PhyllTraining
+from labctl.config.training import PhyllTraining
 from labctl.learning.adam import Adam
 from labctl.learning.loss import Goodness
 from labctl.network.block import Block

@@ -5,10 +5,30 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import PhyllTraining
+from labctl.config.training import PhyllTraining
 
 Goodness = NDArray[np.floating]
 """Goodness (n, k) of k labels of each of n samples, the true label first."""
+
+
+def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the softmax (n, k) of each row of `scores` (n, k)."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    odds /= odds.sum(axis=1, keepdims=True)
+    return odds
+
+
+def cross_entropy(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[float, NDArray[np.floating]]:
+    """Return L = mean -log softmax(scores)[true] and dL/dscores (n, k) for `scores` (n, k) and true `labels` (n,)."""
+    rows = np.arange(len(labels))
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    slope = np.exp(shifted)
+    total = slope.sum(axis=1, keepdims=True)
+    loss = float((np.log(total[:, 0]) - shifted[rows, labels]).mean())
+    slope /= total
+    slope[rows, labels] -= 1
+    slope /= len(labels)
+    return loss, slope
 
 
 class LocalLoss(Protocol):
@@ -64,9 +84,7 @@ class SoftmaxLoss:
         return float(-np.log(self._probabilities(goodness)[:, 0]).sum() / len(goodness))
 
     def _probabilities(self, goodness: Goodness) -> Goodness:
-        odds = np.exp(self._theta * (goodness - goodness.max(axis=1, keepdims=True)))
-        odds /= odds.sum(axis=1, keepdims=True)
-        return odds
+        return softmax(self._theta * goodness)
 
 
 def make_loss(settings: PhyllTraining) -> LocalLoss:

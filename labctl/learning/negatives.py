@@ -1,27 +1,27 @@
 """Which wrong labels a sample is measured with."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import PhyllTraining
 from labctl.contract.errors import InputError
 from labctl.network.label import Vectors
 
 
 class Negatives:
-    """Draws `count` different wrong labels per sample, those that look right more often the greater `hardness` is.
+    """Draws `count` different wrong labels per sample, those that look right more often the greater `sharpness` is.
 
-    A wrong label is drawn with odds exp(hardness theta g), g its goodness (summed over the blocks) when it was last
-    measured, 0 before that. Hardness 0 draws uniformly. Raises `InputError` for more labels than there are.
+    A wrong label is drawn with odds exp(sharpness g), g its goodness (summed over the blocks) when it was last
+    measured, 0 before that. Sharpness 0 draws uniformly. Raises `InputError` for more labels than there are.
     """
 
-    def __init__(self, settings: PhyllTraining, n_classes: int) -> None:
-        self.count = n_classes - 1 if settings.negatives == "all" else settings.negatives
+    def __init__(self, n_classes: int, count: int | Literal["all"], *, sharpness: float = 0.0) -> None:
+        self.count = n_classes - 1 if count == "all" else count
         if self.count >= n_classes:
             raise InputError(f"negatives asks for {self.count} wrong labels, but there are only {n_classes - 1}")
-        self._sharpness = settings.hardness * settings.theta
+        self._sharpness = sharpness
         self._n_classes = n_classes
         self._goodness: NDArray[np.floating] = np.zeros((0, n_classes))
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from labctl.contract.layer import ResponseValues
 from labctl.network.label import Vectors
 
-Purpose = Literal["statistics", "train", "test", "evaluate", "predict"]
+Purpose = Literal["statistics", "train", "view", "twin", "test", "evaluate", "predict"]
+"""What rows are for. `train` rows carry the data set's own samples; those of a `view` or a `twin` do not."""
 
 ResultT = TypeVar("ResultT")
 Requests = Generator["Measure", ResponseValues, ResultT]

@@ -1,5 +1,6 @@
 """What a learning rule is: how it prepares, learns from a batch, and scores labels."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.learning.requests import Purpose, Requests
+from labctl.learning.requests import Measure, Purpose, Requests
+from labctl.learning.work import Work
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 
@@ -23,43 +25,114 @@ class Batch:
     samples: NDArray[np.int64]
 
 
-class LearningRule(Protocol):
-    """Learns the digital weights of `network` from measurements it asks for."""
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Rows that one block's training asks for, statistics apart.
 
-    network: Network
-    epochs: int
-    """Epochs each block is trained for."""
-    batch: int
-    rows_per_sample: int
-    """Rows that one training step asks for per sample and block."""
+    Over all epochs of a stage, `kept` per training sample are responses to the sample alone, which a schedule may keep
+    where no weight changes them; `fresh` per sample are never kept. `once` are measured before the first step.
+    """
 
-    def prepare(self, batch: Batch, generator: np.random.Generator, blocks: range) -> Requests[None]:
-        """Fit encoders and standardisation of `blocks` on training samples, before the first step that trains them."""
-        ...
+    kept: int = 0
+    fresh: int = 0
+    once: int = 0
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
-        """Train `blocks` on one batch, `progress` (0 to 1) through their training; return figures worth watching.
 
-        Blocks before them are fixed, blocks behind them not yet in use.
-        """
-        ...
+class Part(Protocol):
+    """Something of a rule's own that is saved with it."""
 
-    def finish(self) -> None:
-        """Conclude training after the last epoch."""
-        ...
-
-    def scores(self, features: Vectors, samples: NDArray[np.int64], purpose: Purpose) -> Requests[NDArray[np.floating]]:
-        """Return a score (n, n_classes) per sample and class; the largest is the prediction."""
-        ...
-
-    def confidence(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return how sure the rule is of each class, (n, n_classes), rows summing to 1."""
-        ...
-
-    def arrays(self) -> dict[str, NDArray[np.floating]]:
-        """Return the whole state: the network's and the rule's own."""
+    def arrays(self) -> Mapping[str, NDArray[np.floating]]:
+        """Return its state."""
         ...
 
     def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         """Take over arrays saved by `arrays`."""
         ...
+
+
+class LearningRule(ABC):
+    """Learns the digital weights of `network` from measurements it asks for.
+
+    `epochs` are those each block is trained for, `batch` samples make a step, `parts` by name are the rule's own state.
+    """
+
+    def __init__(self, network: Network, *, epochs: int, batch: int, parts: Mapping[str, Part]) -> None:
+        self.network = network
+        self.epochs = epochs
+        self.batch = batch
+        self.work = Work()
+        self._parts: Mapping[str, Part] = {"work": self.work, **parts}
+
+    @abstractmethod
+    def demand(self, block: int) -> Demand:
+        """Return what training asks of `block`, counted from 0."""
+
+    def prepare(self, batch: Batch, generator: np.random.Generator, blocks: range) -> Requests[None]:
+        """Fit encoders and standardisation of `blocks` on training samples, before the first step that trains them.
+
+        Where labels enter with the samples, these carry uniformly drawn ones.
+        """
+        candidates = self.network.label.candidates
+        labels = candidates[generator.integers(len(candidates), size=(len(batch.labels), 1))]
+        inputs = self.network.label.embed(batch.features, labels)
+        for index, block in enumerate(self.network.blocks[: blocks.stop]):
+            flat = inputs[:, 0]
+            if index in blocks:
+                block.encoder.fit(flat)
+            responses = yield Measure(index, inputs, batch.samples, labels, "statistics")
+            if index in blocks and block.standardise:
+                block.standardiser = block.standardiser.fitted(responses[:, 0])
+            if index + 1 < blocks.stop:
+                inputs = self._hidden(self._outputs(index, block.features(flat, responses[:, 0])))[:, None]
+
+    @abstractmethod
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
+        """Train `blocks` on one batch, `progress` (0 to 1) through their training; return figures worth watching.
+
+        Blocks before them are fixed, blocks behind them not yet in use.
+        """
+
+    def finish(self) -> None:  # noqa: B027 - most rules have nothing left to do
+        """Conclude training after the last epoch."""
+
+    @abstractmethod
+    def scores(self, features: Vectors, samples: NDArray[np.int64], purpose: Purpose) -> Requests[NDArray[np.floating]]:
+        """Return a score (n, n_classes) per sample and class; the largest is the prediction."""
+
+    @abstractmethod
+    def confidence(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return how sure the rule is of each class, (n, n_classes), rows summing to 1."""
+
+    def arrays(self) -> dict[str, NDArray[np.floating]]:
+        """Return the whole state: the network's and the rule's own."""
+        own = {f"{part}.{name}": array for part, owner in self._parts.items() for name, array in owner.arrays().items()}
+        return self.network.arrays() | own
+
+    def restore(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+        """Take over arrays saved by `arrays`."""
+        self.network.restore(arrays)
+        for part, owner in self._parts.items():
+            prefix = f"{part}."
+            owner.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+
+    def _outputs(self, block: int, features: Vectors, *, scoring: bool = False) -> Vectors:
+        """Return y (n, units) of `block` for z (n, n_features + 1), and count it."""
+        weights = self.network.blocks[block].weights
+        self._count(len(features) * weights.size, scoring=scoring)
+        return self.network.blocks[block].outputs(features)
+
+    def _count(self, macs: int, *, scoring: bool) -> None:
+        """Count forward work."""
+        if scoring:
+            self.work.scoring += macs
+        else:
+            self.work.forward += macs
+
+    def _hidden(self, outputs: Vectors) -> Vectors:
+        """Return what the next block is given of a block's `outputs` (n, units)."""
+        return outputs
+
+
+def unlabelled(n: int, network: Network) -> NDArray[np.int64]:
+    """Return the labels (n, 1) of passes that carry none."""
+    return np.repeat(network.label.candidates[None, :], n, axis=0)

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import PhyllTraining
+from labctl.config.training import PhyllTraining
 from labctl.learning.adam import Adam
 from labctl.learning.gradient import GoodnessGradient
 from labctl.learning.loss import Goodness, make_loss

@@ -38,6 +38,8 @@ class Encoder(ABC):
 
     on_off = False
     bounded = True
+    smooth = False
+    """Whether it has a derivative; rounding to levels is taken to have that of the identity."""
 
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
         self._low = np.array([channel.low for channel in channels])
@@ -54,6 +56,14 @@ class Encoder(ABC):
     def encode(self, inputs: Vectors) -> Encoded:
         """Return the drives for `inputs` (n, width)."""
         return self._encode(self._mixed(inputs))
+
+    def pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:
+        """Return the gradient (n, width) of sum(upstream * drives) at `inputs` (n, width), `upstream` (n, n_inputs).
+
+        Raises `TypeError` for an encoder that is not `smooth`.
+        """
+        slope = self._pull_back(self._mixed(inputs), upstream)
+        return slope if self.mixing is None else slope @ self.mixing
 
     def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Return what must be saved to encode the same way again."""
@@ -81,14 +91,22 @@ class Encoder(ABC):
     @abstractmethod
     def _encode(self, inputs: Vectors) -> Encoded: ...
 
+    def _pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:  # noqa: ARG002 - for those that are smooth
+        """Return the gradient (n, width) with respect to mixed `inputs`."""
+        raise TypeError(f"{type(self).__name__} has no derivative")
+
 
 class DirectEncoder(Encoder):
     """The vector is the drive; the layer refuses what lies outside its range."""
 
     bounded = False
+    smooth = True
 
     def _encode(self, inputs: Vectors) -> Encoded:
         return Encoded(inputs.astype(np.float32), 0)
+
+    def _pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:  # noqa: ARG002 - the same everywhere
+        return upstream
 
 
 class FittedRange(Encoder):
@@ -97,6 +115,8 @@ class FittedRange(Encoder):
     The given quantiles of all training values land on the ends of the range; values beyond them are clipped and
     counted. Keeps the order, and so the sign, of the values.
     """
+
+    smooth = True
 
     def __init__(
         self, channels: Sequence[Channel], mixing: Vectors | None, *, low_quantile: float, high_quantile: float
@@ -119,6 +139,11 @@ class FittedRange(Encoder):
         share /= high - low
         within = np.minimum(np.maximum(share, 0), 1)
         return Encoded(self._drives(within), int(np.count_nonzero(within != share)))
+
+    def _pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:
+        low, high = self._bounds
+        within = (inputs >= low) & (inputs <= high)
+        return upstream * within * (self._span / (high - low))
 
     def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Return the mixing matrix and the fitted bounds."""
@@ -184,6 +209,8 @@ class UnitEnergy(Encoder):
     An amplitude of 0 is rest, also on inputs that take either sign.
     """
 
+    smooth = True
+
     def __init__(self, channels: Sequence[Channel], mixing: Vectors | None) -> None:
         super().__init__(channels, mixing)
         rest = np.clip(0.0, self._low, self._low + self._span)
@@ -193,6 +220,13 @@ class UnitEnergy(Encoder):
         magnitude = np.abs(inputs)
         share = magnitude / (np.linalg.norm(magnitude, axis=1, keepdims=True) + 1e-6)
         return Encoded(self._drives(share), 0)
+
+    def _pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:
+        length = np.linalg.norm(inputs, axis=1, keepdims=True) + 1e-6
+        share, slope = np.abs(inputs) / length, upstream * self._span
+        along = (share * slope).sum(axis=1, keepdims=True)
+        # |h|/length and not 1 beside it: the length in the denominator has a small constant added.
+        return np.sign(inputs) * (slope - share * along * (length / (length - 1e-6))) / length
 
 
 class TwoBit(Encoder):

@@ -110,7 +110,7 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo], *, start: P
     except MisfitError as error:
         raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
     with errors_at(document, "training"):
-        rule = make_rule(experiment.training, network)
+        rule = make_rule(experiment.training, network, seed=experiment.seed, image_shape=data.image_shape)
     with errors_at(document, "training", "shifts"):
         shifts = make_shifts(getattr(experiment.training, "shifts", 0), data.image_shape)
     features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from labctl.data.normalise import Normalisation
 from labctl.orchestrator.assembly import Task
 
-_ONLY_TO_TRAIN = ("adam", "negatives")
+_ONLY_TO_TRAIN = ("adam", "negatives", "work")
 
 
 def describe_model(task: Task) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, object]]:

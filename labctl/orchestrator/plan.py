@@ -11,7 +11,6 @@ from labctl.orchestrator.evaluation import SAMPLES_PER_ACQUISITION
 from labctl.orchestrator.switching import switching_s
 from labctl.orchestrator.training import STATISTICS_SAMPLES
 
-SCHEDULES = ("joint", "cached", "greedy")
 BYTES_PER_ROW = 60
 """SQLite's own bytes around the drive and response of a row, measured."""
 
@@ -43,10 +42,8 @@ def plan_run(
 ) -> Plan:
     """Return what training `n_train` samples and testing `n_test` costs; `infos` has one entry per block."""
     candidates = len(rule.network.label.candidates)
-    measured_per_block = min(n_train, STATISTICS_SAMPLES) + rule.epochs * n_train * rule.rows_per_sample
-    training = [measured_per_block] * len(infos)
-    for block in {"joint": range(0), "cached": range(1), "greedy": range(len(infos))}[schedule]:
-        training[block] = n_train * candidates
+    keeping = {"joint": range(0), "cached": range(1), "greedy": range(len(infos))}[schedule]
+    training = [_training_rows(rule, block, n_train, keeps=block in keeping) for block in range(len(infos))]
     reads = [block.reads for block in rule.network.blocks]
     training = [n * times for n, times in zip(training, reads, strict=True)]
     test = [n_test * candidates * times for times in reads]
@@ -58,6 +55,15 @@ def plan_run(
     # Two are kept, and a third is written before the first of them goes.
     checkpoints = min(3, -(-epochs // checkpoint_every)) * sum(array.nbytes for array in rule.arrays().values())
     return Plan(schedule, sum(training), sum(test), seconds, rows + checkpoints)
+
+
+def _training_rows(rule: LearningRule, block: int, n_train: int, *, keeps: bool) -> int:
+    """Return the rows that training measures of one block; `keeps` when the schedule keeps its responses."""
+    demand, statistics = rule.demand(block), min(n_train, STATISTICS_SAMPLES)
+    asked = statistics + n_train * demand.kept
+    if keeps:
+        asked = (n_train if demand.kept else statistics) * len(rule.network.label.candidates)
+    return asked + n_train * demand.fresh + demand.once
 
 
 def _order_of_use(schedule: str, blocks: int, n_train: int, rule: LearningRule, n_test: int) -> Iterator[int]:

@@ -128,7 +128,7 @@ def task_on(layers: Sequence[PhysicalLayer], seed: int, *, skip: bool = False, *
     )
     features = np.zeros((n, N_CLASSES), network.dtype)
     features[data.train_index], features[data.test_index] = data.train_x, data.test_x
-    return Task(experiment, data, features, make_rule(experiment.training, network), infos)
+    return Task(experiment, data, features, make_rule(experiment.training, network, seed=experiment.seed), infos)
 
 
 def result(layers: Sequence[PhysicalLayer], seed: int, **settings: Any) -> Evaluation:

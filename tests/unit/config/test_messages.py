@@ -12,9 +12,10 @@ from labctl.config.loading import experiment_from_text
 from labctl.config.schema import experiment_schema
 
 PHYLL_KEYS = (
-    "rule, schedule, epochs, batch, theta, loss, negatives, hardness, inner_steps, shifts, optimizer, precision, "
+    "precision, epochs, batch, shifts, optimizer, schedule, inner_steps, rule, theta, loss, negatives, hardness, "
     "arithmetic, init_from"
 )
+RULES = ", ".join(experiment_schema()["properties"]["training"]["discriminator"]["mapping"])
 NAME = 'a name of letters, digits, ".", "_" and "-" that starts with a letter or digit'
 PART = 'a name of letters, digits, "_" and "-" that starts with a letter or digit'
 SECONDS = "s, ms, us, µs, ns, min, h"
@@ -61,9 +62,9 @@ SECONDS = "s, ms, us, µs, ns, min, h"
         ("rig: ../rigs/sim_acoustic.yaml", "rigs: {a.b: c}", f'4:8: key "a.b" is not valid; expected {PART}'),
         # unions
         ("rule: phyll", "rule: phylll", '11:18: rule is "phylll"; did you mean "phyll"?'),
-        ("rule: phyll", "rule: 5", "11:18: rule is 5; expected one of: phyll, readout"),
+        ("rule: phyll", "rule: 5", f"11:18: rule is 5; expected one of: {RULES}"),
         ("rule: phyll", "rulle: phyll", '11:12: unknown key "rulle"; did you mean "rule"?'),
-        ("rule: phyll, ", "", '11:11: missing key "rule"; expected one of: phyll, readout'),
+        ("rule: phyll, ", "", f'11:11: missing key "rule"; expected one of: {RULES}'),
         ("source: digits", "source: [1]", "6:16: source is a list; expected one of: csv, digits, idx, npz, wine"),
         ("{source: digits, test_fraction: 0.2}", "5", '6:7: data is 5; expected a mapping with the key "source"'),
         ("fitted-range", "fited-range", '10:32: encoder is "fited-range"; did you mean "fitted-range"?'),
@@ -195,7 +196,7 @@ def test_the_readout_rule_refuses_a_label_in_the_drive(complaint) -> None:
 
 
 def test_compiled_arithmetic_without_the_compiler(complaint, monkeypatch) -> None:
-    monkeypatch.setattr("labctl.config.experiment.find_spec", lambda name: None)
+    monkeypatch.setattr("labctl.config.training.find_spec", lambda name: None)
     assert complaint("theta: 10", "arithmetic: fused") == (
         'quick.yaml:11:67: arithmetic is "fused", but numba, which compiles it, is not installed; '
         'pip install "labctl[fast]"'

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from labctl.config.experiment import Network as NetworkSettings
-from labctl.config.experiment import Training as TrainingSettings
+from labctl.config.training import Training as TrainingSettings
 from labctl.contract.layer import Channel, LayerInfo, ResponseValues
 from labctl.learning.requests import Measure, Requests
 from labctl.learning.rule import Batch, LearningRule
@@ -61,7 +61,7 @@ def make_learner() -> Callable[..., LearningRule]:
         settings = TRAINING.validate_python(training if "rule" in training else phyll | training)
         encoder = {"kind": "fitted-range", "mix": "orthogonal"}
         described = {
-            "label": {"kind": "one-hot" if settings.rule == "phyll" else "none"},
+            "label": {"kind": "one-hot" if settings.labelled else "none"},
             "blocks": [{"layer": "it", "encoder": encoder, "skip": skip, "units": n} for n in units],
         }
         network = build_network(
@@ -72,7 +72,7 @@ def make_learner() -> Callable[..., LearningRule]:
             seed=1,
             precision=settings.precision,
         )
-        return make_rule(settings, network)
+        return make_rule(settings, network, seed=1)
 
     return make
 

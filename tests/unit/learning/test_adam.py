@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labctl.config.experiment import Adam as AdamSettings
+from labctl.config.training import Adam as AdamSettings
 from labctl.learning.adam import Adam
 
 

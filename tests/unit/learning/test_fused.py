@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.config.experiment import DirectEncoder as DirectEncoderSettings
-from labctl.config.experiment import PhyllTraining
+from labctl.config.training import PhyllTraining
 from labctl.contract.layer import Channel
 from labctl.learning.fused import FusedUpdate
 from labctl.learning.update import NumpyUpdate, make_update

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labctl.config.experiment import PhyllTraining
+from labctl.config.training import PhyllTraining
 from labctl.contract.errors import InputError
 from labctl.learning.negatives import Negatives
 
 
 def negatives(n_classes: int = 5, **settings: object) -> Negatives:
     training = {"rule": "phyll", "epochs": 1, "theta": 4.0, **settings}
-    return Negatives(PhyllTraining.model_validate(training), n_classes)
+    read = PhyllTraining.model_validate(training)
+    return Negatives(n_classes, read.negatives, sharpness=read.hardness * read.theta)
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, "all"]), st.sampled_from([0.0, 0.5]))

@@ -55,7 +55,7 @@ def test_one_row_per_sample_and_block_and_no_label_in_it(
         for request in asked:
             assert request.purpose == purpose
             assert request.labels.tolist() == [[-1]] * 20
-            assert request.n_rows == 20 * learner.rows_per_sample
+            assert request.n_rows == 20
         assert np.array_equal(asked[0].inputs[:, 0], batch.features)
 
 

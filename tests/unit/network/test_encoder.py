@@ -340,3 +340,31 @@ def test_what_is_sent_on_sixteen_levels_is_the_nearest_sixteenth_to_the_bit() ->
     wanted.fit(values)
     numbers = np.rint(wanted.encode(values).drives * 15.0)
     np.testing.assert_array_equal(made.encode(values).drives, (numbers / 15).astype(np.float32))
+
+
+@pytest.mark.parametrize("mix", ["none", "orthogonal"])
+@pytest.mark.parametrize("kind", ["direct", "fitted-range", "unit-energy"])
+def test_the_derivative_of_a_smooth_encoder_is_that_of_finite_differences(kind: str, mix: str) -> None:
+    generator = np.random.default_rng(0)
+    made = encoder({"kind": kind, "mix": mix}, 5, channels(5, -1.0, 2.0))
+    assert made.smooth
+    inputs, upstream, step = generator.uniform(-0.8, 0.8, (40, 5)), generator.normal(size=(40, 5)), 1e-3
+    made.fit(inputs)
+    expected = np.empty_like(inputs)
+    kinked = np.zeros(40, np.bool_)
+    for column, moved in enumerate(step * np.eye(5)):
+        middle, rise, fall = (made.encode(inputs + way * moved).drives.astype(float) for way in (0, 1, -1))
+        expected[:, column] = ((rise - fall) / (2 * step) * upstream).sum(axis=1)
+        # Where clipping begins or a value changes its sign there are two slopes.
+        kinked |= np.abs(rise + fall - 2 * middle).max(axis=1) > 5e-6
+    assert kinked.sum() < 10
+    gradient = made.pull_back(inputs, upstream)
+    np.testing.assert_allclose(gradient[~kinked], expected[~kinked], atol=2e-3)
+
+
+@pytest.mark.parametrize(("kind", "width"), [("two-bit", 2), ("quantile", 4)])
+def test_an_encoder_of_steps_has_no_derivative(kind: str, width: int) -> None:
+    made = encoder(kind, width, channels(4))
+    assert not made.smooth
+    with pytest.raises(TypeError, match="has no derivative"):
+        made.pull_back(np.zeros((1, width)), np.zeros((1, 4)))

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from threadpoolctl import threadpool_limits
 
 from labctl.config.experiment import Experiment
+from labctl.config.training import Training as TrainingSettings
 from labctl.contract.layer import PhysicalLayer
 from labctl.data.dataset import build_dataset
 from labctl.data.load import prepare
@@ -19,6 +21,7 @@ from labctl.record.writer import PassLog
 from labctl.rig.rig import Rig
 
 N_INPUTS = 8
+TRAINING: TypeAdapter[TrainingSettings] = TypeAdapter(TrainingSettings)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -55,7 +58,7 @@ def make_task() -> Callable[..., Task]:
                 "seed": seed,
                 "data": {"source": "wine", "test_fraction": 0.25},
                 "network": {
-                    "label": {"kind": "none" if settings["rule"] == "readout" else "one-hot"},
+                    "label": {"kind": "one-hot" if TRAINING.validate_python(settings).labelled else "none"},
                     "blocks": blocks,
                 },
                 "training": settings,
@@ -77,7 +80,7 @@ def make_task() -> Callable[..., Task]:
         )
         features = np.zeros((n, 3), network.dtype)
         features[data.train_index], features[data.test_index] = data.train_x, data.test_x
-        return Task(experiment, data, features, make_rule(experiment.training, network), infos)
+        return Task(experiment, data, features, make_rule(experiment.training, network, seed=experiment.seed), infos)
 
     return make
 

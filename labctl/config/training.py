@@ -1,0 +1,173 @@
+"""The part of an experiment file that says by which rule the network learns."""
+
+from importlib.util import find_spec
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from labctl.config.names import FileName
+from labctl.contract.driver import Settings
+from labctl.contract.errors import SettingError
+
+Schedule = Literal["joint", "cached", "greedy"]
+Precision = Literal["float32", "float64"]
+
+
+class Adam(Settings):
+    """Adam, as Kingma and Ba (arXiv:1412.6980) define it."""
+
+    kind: Literal["adam"] = "adam"
+    lr: float = Field(default=5e-4, gt=0, description="learning rate")
+    decay: Literal["none", "cosine"] = Field(
+        default="none", description="course of the learning rate over training; cosine: falls to zero"
+    )
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean of the gradient")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the mean of its square")
+    epsilon: float = Field(default=1e-8, gt=0, description="keeps the step finite where the gradient vanishes")
+
+
+class _Rule(Settings):
+    labelled: ClassVar[bool] = False
+    """Whether the label enters with the sample: such a rule tells passes apart by it, others predict it."""
+
+    precision: Precision = Field(default="float32", description="number type of the weights")
+
+
+class _Gradual(_Rule):
+    epochs: int = Field(ge=1, description="passes over the training data")
+    batch: int = Field(default=100, ge=1, description="samples per update")
+    shifts: int = Field(
+        default=0, ge=0, description="pixels by which training images are shifted at most, anew in every epoch"
+    )
+    optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
+
+
+class _BlockByBlock(_Gradual):
+    schedule: Schedule = Field(
+        default="cached",
+        description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
+        "block after block, each cached",
+    )
+    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
+
+
+class _AllBlocksAtOnce(_Gradual):
+    schedule: Literal["joint", "cached"] = Field(
+        default="cached", description="cached: measure what no weight changes only once; joint: never"
+    )
+
+
+class PhyllTraining(_BlockByBlock):
+    """Physical local learning: every block separates positive from negative passes by its goodness."""
+
+    labelled = True
+
+    rule: Literal["phyll"]
+    theta: float = Field(default=4.0, gt=0, description="sharpness of the loss on the goodness")
+    loss: Literal["pairs", "softmax"] = Field(
+        default="pairs",
+        description="pairs: logistic, true label against each wrong one; softmax: over all labels measured",
+    )
+    negatives: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
+        default=1, description="wrong labels measured with each sample and step: a number, or all"
+    )
+    hardness: float = Field(
+        default=0.0, ge=0, description="how much wrong labels that look right are preferred; 0: drawn uniformly"
+    )
+    arithmetic: Literal["numpy", "fused"] = Field(
+        default="numpy",
+        description="numpy: updates operation by operation; fused: compiled as one, faster and rounded otherwise",
+    )
+    init_from: FileName | None = Field(
+        default=None, description="model folder (RUN/model) whose weights to start from, relative to this file"
+    )
+
+    @model_validator(mode="after")
+    def _compiler_is_there(self) -> Self:
+        if self.arithmetic == "fused" and find_spec("numba") is None:
+            what = 'arithmetic is "fused", but numba, which compiles it, is not installed; pip install "labctl[fast]"'
+            raise SettingError(("arithmetic",), what)
+        return self
+
+
+class ReferencePhyllTraining(_BlockByBlock):
+    """Class-wise references: a direction per class and block, so that no label need enter; one pass per sample."""
+
+    rule: Literal["phyll-reference"]
+    theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the classes")
+
+
+class ContrastivePhyllTraining(_AllBlocksAtOnce):
+    """Unsupervised: each block tells a sample's second view from other samples'; a ridge readout learns the classes.
+
+    The readout takes one epoch more.
+    """
+
+    rule: Literal["phyll-contrastive"]
+    batch: int = Field(default=100, ge=2, description="samples per update, which are each other's negatives")
+    theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the samples of a batch")
+    view_shift: int = Field(default=0, ge=0, description="pixels by which a second view is shifted at most")
+    view_mask: float = Field(default=0.3, ge=0, lt=1, description="part of the features that a second view lacks")
+    inner_steps: int = Field(default=1, ge=1, description="updates per batch of measured responses")
+    ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> Self:
+        if not self.view_shift and not self.view_mask:
+            what = "view_mask is 0 and view_shift is 0, so that both views are the same; expected one of them above 0"
+            raise SettingError(("view_mask",), what)
+        return self
+
+
+class ForwardForwardTraining(_BlockByBlock):
+    """Forward-forward: every block is to be loud for true labels and quiet for wrong ones."""
+
+    labelled = True
+
+    rule: Literal["forward-forward"]
+    theta: float = Field(default=10.0, gt=0, description="sharpness of the loss on the mean square of the outputs")
+    threshold: float = Field(default=1.0, gt=0, description="mean square that parts true from wrong labels")
+
+
+class FeedbackAlignmentTraining(_AllBlocksAtOnce):
+    """Augmented direct feedback alignment: the error reaches every block through a fixed random matrix."""
+
+    rule: Literal["feedback-alignment"]
+    augment: Literal["cos", "sin", "none"] = Field(
+        default="cos", description="function of a block's outputs that the fed back error is multiplied by"
+    )
+
+
+class SpsaTraining(_AllBlocksAtOnce):
+    """Simultaneous perturbation: all weights are moved at random, there and back; needs no model and no gradient."""
+
+    rule: Literal["spsa"]
+    directions: int = Field(default=1, ge=1, description="random directions per update, two passes each")
+    perturbation: float = Field(default=0.01, gt=0, description="length of a perturbation along each weight")
+
+
+class ReadoutTraining(_Rule):
+    """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
+
+    rule: Literal["readout"]
+    schedule: Literal["joint", "cached"] = Field(
+        default="cached", description="cached: measure what no weight changes only once; joint: never"
+    )
+    ridge: float = Field(default=1e-3, gt=0, description="weight of the squared norm of the readout")
+
+
+Training = Annotated[
+    PhyllTraining
+    | ReferencePhyllTraining
+    | ContrastivePhyllTraining
+    | ForwardForwardTraining
+    | FeedbackAlignmentTraining
+    | SpsaTraining
+    | ReadoutTraining,
+    Field(discriminator="rule"),
+]
+
+
+def schedules_of(training: Training) -> tuple[Schedule, ...]:
+    """Return the schedules that the rule of `training` can have."""
+    return get_args(type(training).model_fields["schedule"].annotation)

@@ -1,0 +1,113 @@
+"""What holds of every learning rule: its price is known, it learns, and its weights follow from the pass log."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labctl.contract.layer import PhysicalLayer
+from labctl.learning.rule import Metrics
+from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.plan import plan_run
+from labctl.orchestrator.session import Outcome, train_and_test
+from labctl.orchestrator.stopping import Stopped
+from labctl.orchestrator.verification import Verification, verify
+from labctl.record.reader import LogReader
+from labctl.record.writer import PassLog
+from labctl.testing.layers import InstantLayer
+
+MakeTask = Callable[..., Task]
+MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
+
+FAST = {"epochs": 12, "batch": 15, "optimizer": {"lr": 0.02}}
+RULES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
+    "readout": ({}, ("joint", "cached")),
+    "phyll": (FAST, ("joint", "cached", "greedy")),
+    "phyll-reference": (FAST, ("joint", "cached", "greedy")),
+    "phyll-contrastive": (FAST, ("joint", "cached")),
+    "forward-forward": (FAST, ("joint", "cached", "greedy")),
+    "feedback-alignment": (FAST, ("joint", "cached")),
+    "spsa": (FAST | {"epochs": 40, "directions": 2}, ("joint", "cached")),
+}
+CASES = [
+    pytest.param({"rule": rule, "schedule": schedule, **settings}, id=f"{rule}-{schedule}")
+    for rule, (settings, schedules) in RULES.items()
+    for schedule in schedules
+]
+
+
+class Until:
+    """A monitor that asks to stop after some epochs, or never."""
+
+    def __init__(self, epochs: int | None = None) -> None:
+        self.stop = threading.Event()
+        self._epochs = epochs
+
+    def rows_done(self, counters: Counters) -> None:
+        """Say nothing."""
+
+    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
+        """Stop when it is time."""
+        if epoch == self._epochs:
+            self.stop.set()
+
+    def test_begins(self) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def layers() -> list[InstantLayer]:
+    return [InstantLayer(8, 6), InstantLayer(8, 6, seed=1, name="second")]
+
+
+@pytest.fixture
+def run(
+    make_task: MakeTask, make_bench: MakeBench, layers: list[InstantLayer], tmp_path: Path
+) -> Callable[..., tuple[Task, Outcome, Path]]:
+    """Train and test by a rule; with `stop_after` interrupt it after that epoch and go on with a fresh task."""
+
+    def train(training: dict[str, Any], stop_after: int | None = None) -> tuple[Task, Outcome, Path]:
+        path = tmp_path / f"{stop_after}.sqlite"
+        PassLog.create(path, {}).close()
+        if stop_after is not None:
+            interrupted = Until(stop_after)
+            with PassLog.open_for_append(path, commit_every_s=0.2) as log, pytest.raises(Stopped):
+                train_and_test(
+                    make_task(layers, n=60, **training), make_bench(layers), log, interrupted, interrupted.stop
+                )
+        task, monitor = make_task(layers, n=60, **training), Until()
+        with PassLog.open_for_append(path, commit_every_s=0.2) as log:
+            return task, train_and_test(task, make_bench(layers), log, monitor, monitor.stop), path
+
+    return train
+
+
+@pytest.mark.parametrize("training", CASES)
+def test_a_run_costs_what_was_planned_learns_and_can_be_verified(
+    make_task: MakeTask,
+    layers: list[InstantLayer],
+    run: Callable[..., tuple[Task, Outcome, Path]],
+    training: dict[str, Any],
+) -> None:
+    task, outcome, path = run(training)
+    plan = plan_run(training["schedule"], task.rule, task.infos, len(task.data.train_y), len(task.data.test_y))
+    assert outcome.counters.sent == plan.passes
+    assert outcome.counters.used["test"] == plan.test_passes
+    assert outcome.counters.sent_hardware_s == pytest.approx(plan.hardware_s)
+    assert outcome.evaluation.accuracy > 0.6, "three classes, chance is a third"
+    with LogReader(path) as reader:
+        found = verify(make_task(layers, n=60, **training), reader)
+    assert found == Verification(True, 0.0, task.epochs, task.epochs, test_identical=True)
+
+
+@pytest.mark.parametrize("training", [case for case in CASES if "readout" not in case.values[0]["rule"]])
+def test_a_run_that_was_interrupted_ends_with_the_same_weights(
+    run: Callable[..., tuple[Task, Outcome, Path]], training: dict[str, Any]
+) -> None:
+    whole, _, _ = run(training)
+    resumed, _, _ = run(training, stop_after=whole.epochs // 2)
+    for name, array in whole.rule.arrays().items():
+        assert array.tobytes() == resumed.rule.arrays()[name].tobytes(), name
