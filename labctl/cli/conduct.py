@@ -4,25 +4,28 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import click
 
 from labctl.cli.main import EXIT_INTERRUPTED, EXIT_STOPPED
+from labctl.config.experiment import Unattended
 from labctl.config.loading import LoadedExperiment
 from labctl.contract.errors import InstrumentError, RecordError
-from labctl.contract.layer import Stop
 from labctl.learning.rule import Metrics
 from labctl.monitor.live import LiveMonitor
-from labctl.monitor.logfile import PassFilter, log_file
+from labctl.monitor.logfile import log_file
 from labctl.monitor.progress import PlainMonitor, Progress
+from labctl.monitor.status import session_facts
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import Monitor, train_and_test
-from labctl.orchestrator.stopping import Stopped
+from labctl.orchestrator.stopping import ASKED, Stopped, StopRequest
+from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, stop_request, time_limit, watched
 from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
@@ -34,13 +37,40 @@ _log = logging.getLogger(__name__)
 
 
 def take_to_its_end(
-    folder: Path, log: PassLog, loaded: LoadedExperiment, bench: Bench, task: Task, stop: Stop, *, quiet: bool
+    folder: Path,
+    log: PassLog,
+    bench: Bench,
+    task: Task,
+    stop: StopRequest,
+    limits: Unattended,
+    *,
+    quiet: bool,
 ) -> None:
-    """Train and test, showing how far it is. Raises `Stopped` when asked to stop."""
-    progress = _progress(folder, loaded, task)
-    with log_file(folder) as passes, _shown(progress, quiet=quiet) as monitor:
+    """Train and test within `limits`, showing how far it is. Raises `Stopped` when asked to stop."""
+    progress = _progress(folder, task)
+    log.append_event("session", session_facts(progress))
+    with (
+        log_file(folder) as passes,
+        _shown(progress, quiet=quiet) as monitor,
+        watched(stop, _watches(folder, stop, limits)),
+    ):
         _log.info("%s: %s", "resuming" if progress.recorded else "starting", folder.name)
-        train_and_test(task, bench, log, Together(monitor, passes), stop)
+        listeners: list[RowListener] = [passes]
+        if limits.pass_limit is not None:
+            listeners.append(PassLimit(stop, limits.pass_limit))
+        train_and_test(task, bench, log, Together(monitor, listeners), stop)
+
+
+def _watches(folder: Path, stop: StopRequest, limits: Unattended) -> list[Watch]:
+    watches = [stop_request(folder, stop), disk_guard(folder, limits.free_disk_bytes)]
+    if limits.time_limit_s is not None:
+        watches.append(time_limit(limits.time_limit_s))
+    return watches
+
+
+def limited(loaded: LoadedExperiment, **given: float | None) -> Unattended:
+    """Return what the experiment says about unattended runs, with the limits `given` on the command line, if any."""
+    return loaded.experiment.unattended.model_copy(update={key: limit for key, limit in given.items() if limit})
 
 
 @contextmanager
@@ -48,8 +78,9 @@ def resumable(folder: Path) -> Generator[None]:
     """Say how to go on when the body, which closes the log, ends before the run in `folder` does."""
     try:
         yield
-    except Stopped:
-        click.echo(f"stopped; every pass is recorded. Go on with: labctl resume {folder}", err=True)
+    except Stopped as reason:
+        why = "" if str(reason) == ASKED else f", as {reason}"
+        click.echo(f"stopped{why}; every pass is recorded. Go on with: labctl resume {folder}", err=True)
         sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
         click.echo(f"stopped at once; what is recorded is whole. Go on with: labctl resume {folder}", err=True)
@@ -67,16 +98,25 @@ def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as
     click.echo(json.dumps(_as_json(folder, conclusion)) if as_json else _as_text(folder, conclusion))
 
 
-class Together:
-    """A monitor that also tells the log file which pass it is at."""
-
-    def __init__(self, monitor: Monitor, passes: PassFilter) -> None:
-        self._monitor = monitor
-        self._passes = passes
+class RowListener(Protocol):
+    """Wants to know how many rows are measured."""
 
     def rows_done(self, counters: Counters) -> None:
-        """Tell both."""
-        self._passes.rows_done(counters)
+        """Called after every chunk of measured rows."""
+        ...
+
+
+class Together:
+    """A monitor that also tells others which pass it is at."""
+
+    def __init__(self, monitor: Monitor, listeners: Sequence[RowListener]) -> None:
+        self._monitor = monitor
+        self._listeners = listeners
+
+    def rows_done(self, counters: Counters) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.rows_done(counters)
         self._monitor.rows_done(counters)
 
     def epoch_done(self, epoch: int, metrics: Metrics) -> None:
@@ -89,9 +129,9 @@ class Together:
         self._monitor.test_begins()
 
 
-def _progress(folder: Path, loaded: LoadedExperiment, task: Task) -> Progress:
+def _progress(folder: Path, task: Task) -> Progress:
     data = task.data
-    plan = plan_run(loaded.experiment.training.schedule, task.rule, task.infos, len(data.train_y), len(data.test_y))
+    plan = plan_run(task.experiment.training.schedule, task.rule, task.infos, len(data.train_y), len(data.test_y))
     with LogReader(folder / LOG_NAME) as reader:
         recorded = sum(reader.count_by_purpose().values())
         checkpoint = reader.latest_checkpoint()

@@ -18,6 +18,8 @@ COMMANDS = {
     "init": "Copy the example experiments and rigs into a folder.",
     "run": "Train what an experiment file describes.",
     "resume": "Go on with a run that was stopped or crashed.",
+    "status": "Say where a run stands.",
+    "stop": "End a run that goes on elsewhere.",
     "evaluate": "Measure a trained run's accuracy with fresh passes.",
     "predict": "Classify new samples with a trained run.",
     "validate": "Check an experiment or rig file without touching hardware.",

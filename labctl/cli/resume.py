@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from labctl.cli import options
-from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
+from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
 from labctl.orchestrator.assembly import build_bench
 from labctl.orchestrator.runs import check_bench, check_states, continue_run, reopen, reopen_task
@@ -18,13 +18,15 @@ from labctl.rig.rig import opened
 
 @click.command("resume")
 @options.run_name
+@options.limits
 @options.runs_root
 @options.as_json
-def command(run: str, root: Path, as_json: bool) -> None:
+def command(run: str, time_limit_s: float | None, pass_limit: int | None, root: Path, as_json: bool) -> None:
     """Go on with RUN where its record ends; no recorded pass is measured again."""
     folder = find_run(root, run)
     with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
         loaded = reopen(reader)
+        limits = limited(loaded, time_limit_s=time_limit_s, pass_limit=pass_limit)
         task = reopen_task(reader, loaded)
         tested = any(event.kind == "test" for event in reader.events())
         passes = sum(reader.count_by_purpose().values())
@@ -41,5 +43,5 @@ def command(run: str, root: Path, as_json: bool) -> None:
                 opened(bench.rigs.values()),
             ):
                 check_states(reader, bench)
-                take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
+                take_to_its_end(folder, log, bench, task, stop, limits, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from labctl.cli import options
-from labctl.cli.conduct import conclude_and_print, resumable, take_to_its_end
+from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.dryrun import plans_as_json, plans_as_text
 from labctl.cli.signals import say_stopping
 from labctl.config.loading import load_experiment
@@ -24,17 +24,26 @@ from labctl.rig.rig import opened
 @click.argument("experiment", type=click.Path(path_type=Path))
 @options.swap_rig
 @options.overrides
+@options.limits
 @options.runs_root
 @options.as_json
 @click.option("--dry-run", is_flag=True, help="Only say what the run would cost, under every schedule.")
 def command(
-    experiment: Path, rig: Path | None, overrides: tuple[str, ...], root: Path, as_json: bool, dry_run: bool
+    experiment: Path,
+    rig: Path | None,
+    overrides: tuple[str, ...],
+    time_limit_s: float | None,
+    pass_limit: int | None,
+    root: Path,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Train what the file EXPERIMENT describes, test it, and write a report.
 
     Ctrl-C ends after the pass under way and leaves a run that `labctl resume` goes on with; a second one ends at once.
     """
     loaded = load_experiment(experiment, overrides, rig)
+    limits = limited(loaded, time_limit_s=time_limit_s, pass_limit=pass_limit)
     with pinned_arithmetic():
         bench = build_bench(loaded)
         task = build_task(loaded, bench.infos)
@@ -53,5 +62,5 @@ def command(
         with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
             folder, log = begin_run(loaded, bench, task, root)
             with resumable(folder), log:
-                take_to_its_end(folder, log, loaded, bench, task, stop, quiet=as_json)
+                take_to_its_end(folder, log, bench, task, stop, limits, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

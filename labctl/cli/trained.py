@@ -17,7 +17,8 @@ from labctl.monitor.logfile import log_file
 from labctl.orchestrator.assembly import Bench, Task, build_bench
 from labctl.orchestrator.inference import check_fit, load_trained
 from labctl.orchestrator.runs import continue_run, reopen, reopen_task
-from labctl.orchestrator.stopping import Stopped, stop_on_signals
+from labctl.orchestrator.stopping import ASKED, Stopped, stop_on_signals
+from labctl.orchestrator.watching import disk_guard, stop_request, watched
 from labctl.record.folder import LOG_NAME, find_run
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
@@ -56,14 +57,17 @@ def in_use(trained: Trained) -> Generator[tuple[PassLog, Stop]]:
 
     Exits with `EXIT_STOPPED` when asked to stop.
     """
+    least_bytes = trained.loaded.experiment.unattended.free_disk_bytes
     try:
         with (
             stop_on_signals(say_stopping) as stop,
             continue_run(trained.folder, trained.loaded) as log,
+            watched(stop, [stop_request(trained.folder, stop), disk_guard(trained.folder, least_bytes)]),
             log_file(trained.folder),
             opened(trained.bench.rigs.values()),
         ):
             yield log, stop
-    except Stopped:
-        click.echo("stopped; the passes measured so far are recorded, the training is as it was", err=True)
+    except Stopped as reason:
+        why = "" if str(reason) == ASKED else f", as {reason}"
+        click.echo(f"stopped{why}; the passes measured so far are recorded, the training is as it was", err=True)
         sys.exit(EXIT_STOPPED)

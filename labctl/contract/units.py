@@ -83,13 +83,17 @@ class Quantity:
         }
 
 
-Seconds = Annotated[
-    float,
-    Quantity("time", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}),
-]
+_TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}
+Seconds = Annotated[float, Quantity("time", _TIMES)]
 Hertz = Annotated[float, Quantity("frequency", {"Hz": 1.0, "mHz": 1e-3, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9})]
 Metres = Annotated[float, Quantity("length", {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6})]
 Celsius = Annotated[float, Quantity("temperature", {"°C": 1.0, "degC": 1.0})]
 DecibelMilliwatt = Annotated[float, Quantity("power re 1 mW", {"dBm": 1.0})]
 Decibel = Annotated[float, Quantity("level ratio", {"dB": 1.0})]
 DecibelFullScale = Annotated[float, Quantity("level re digital full scale", {"dBFS": 1.0})]
+Bytes = Annotated[float, Quantity("amount of data", {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12})]
+
+
+def parse_seconds(value: object) -> float:
+    """Return a time as people write it, in seconds. Raises `ValueError` as `parse_quantity` does."""
+    return parse_quantity(value, _TIMES)

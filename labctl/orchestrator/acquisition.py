@@ -29,7 +29,7 @@ from labctl.learning.requests import Measure
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.order import counterbalanced_order
-from labctl.orchestrator.stopping import Stopped
+from labctl.orchestrator.stopping import stopped
 from labctl.orchestrator.switching import Switching
 from labctl.record.passes import REPEATS_PER_ID, PassRows
 
@@ -136,7 +136,7 @@ class Acquisition:
     def heed_stop(self) -> None:
         """Raise `Stopped` when asked to stop; learning from memory can go on for long without a measurement."""
         if self._stop.is_set():
-            raise Stopped
+            raise stopped(self._stop)
 
     def acquire(self, request: Measure) -> ResponseValues:
         """Return the responses (groups, k, n_outputs) to `request`.

@@ -160,9 +160,9 @@ def made_safe_ending(bench: Bench, log: PassLog) -> Generator[None]:
         with made_safe(bench.rigs.values()):
             name_run(bench.rigs.values(), log.path.parent.name)
             yield
-    except Stopped:
-        _log.info("stopped as asked")
-        log.append_event("stopped", {"reason": "asked to stop"})
+    except Stopped as reason:
+        _log.info("stopped: %s", reason)
+        log.append_event("stopped", {"reason": str(reason)})
         raise
     except LabctlError as error:
         _log.error("failed: %s", error)

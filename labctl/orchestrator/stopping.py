@@ -1,4 +1,4 @@
-"""Stopping: the first signal ends after the pass under way, the second at once."""
+"""Stopping: the first signal ends after the pass under way, the second at once; others may ask, too, and say why."""
 
 import signal
 import threading
@@ -6,22 +6,72 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from labctl.contract.layer import Stop
+
+ASKED = "asked to stop"
+
 
 class Stopped(Exception):  # noqa: N818 - a stop that was asked for is not an error
-    """The run was asked to stop; everything measured is recorded and the run can be resumed."""
+    """The run was asked to stop, for the reason that is its text; everything measured is recorded, `resume` goes on."""
+
+
+class StopRequest:
+    """Asks a run to end after the pass under way. The first reason counts. Usable from several threads."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._reason = ASKED
+        self._at_once = False
+
+    @property
+    def reason(self) -> str:
+        """Why; what a person would say when nobody has asked."""
+        return self._reason
+
+    def is_set(self) -> bool:
+        """Return whether the run should end."""
+        return self._asked.is_set()
+
+    def set(self, reason: str = ASKED) -> None:
+        """Ask."""
+        if not self._asked.is_set():
+            self._reason = reason
+        self._asked.set()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the next signal is to end the run at once though it is the first."""
+        return self._at_once
+
+    def insist(self) -> None:
+        """End the run at once, as a second signal does. Called from a thread other than the main one."""
+        self._at_once = True
+        signal.raise_signal(signal.SIGINT)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until somebody asks, at most `timeout_s`; return whether somebody has."""
+        return self._asked.wait(timeout_s)
+
+
+def stopped(stop: Stop) -> Stopped:
+    """Return the exception of a run that heeds `stop`."""
+    return Stopped(stop.reason if isinstance(stop, StopRequest) else ASKED)
 
 
 @contextmanager
-def stop_on_signals(acknowledge: Callable[[], None] = lambda: None) -> Generator[threading.Event]:
-    """Set the yielded event on the first SIGINT, SIGTERM or SIGHUP; raise `KeyboardInterrupt` on the second.
+def stop_on_signals(acknowledge: Callable[[], None] = lambda: None) -> Generator[StopRequest]:
+    """Set the yielded request on the first SIGINT, SIGTERM or SIGHUP; raise `KeyboardInterrupt` on the second.
 
     `acknowledge` is called after the first: the pass under way may take minutes.
     """
-    stop = threading.Event()
+    stop = StopRequest()
+    signalled = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
-        if stop.is_set():
+        nonlocal signalled
+        if signalled or stop.at_once:
             raise KeyboardInterrupt
+        signalled = True
         stop.set()
         acknowledge()
 

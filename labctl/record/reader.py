@@ -18,6 +18,7 @@ from labctl.contract.layer import RowStatus
 from labctl.record.damage import damaged
 from labctl.record.json_text import from_json
 from labctl.record.npz import from_npz
+from labctl.record.owner import Owner, owner_from
 from labctl.record.passes import MAX_ID, REPEATS_PER_ID, RecordedPasses, join, take
 from labctl.record.schema import connect_to_read
 
@@ -207,6 +208,13 @@ class LogReader:
         """Return whether the last writer closed the log; false while one writes and after it was killed."""
         frame = "SELECT kind FROM events WHERE kind IN ('opened', 'closed') ORDER BY number DESC LIMIT 1"
         return self._select(frame) == [("closed",)]
+
+    def last_owner(self) -> Owner | None:
+        """Return the process that opened the log for writing last; None when nobody has."""
+        query = "SELECT detail FROM events WHERE kind = 'opened' ORDER BY number DESC LIMIT 1"
+        for (detail,) in self._select(query):
+            return owner_from(from_json(detail))
+        return None
 
     def next_free_id(self) -> int:
         """Return the id after the highest one recorded."""

@@ -3,8 +3,6 @@
 SQLite in write-ahead mode with full synchronisation. A step is never durable before its passes.
 """
 
-import os
-import platform
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +22,7 @@ from labctl.record.damage import damaged
 from labctl.record.group_commit import GroupCommit
 from labctl.record.json_text import to_json
 from labctl.record.npz import to_npz
+from labctl.record.owner import this_process
 from labctl.record.passes import REPEATS_PER_ID, PassRows
 from labctl.record.reader import LogReader
 from labctl.record.schema import connect_to_write, create_file, leave_plain_file
@@ -71,7 +70,7 @@ class PassLog:
         self._commits = GroupCommit(self._connection, path, commit_every_s)
         self._closed = False
         try:
-            self.append_event("opened", _this_process())
+            self.append_event("opened", this_process().as_json())
             self.flush()
         except BaseException:
             self._release()
@@ -134,7 +133,7 @@ class PassLog:
             return
         self._closed = True
         try:
-            self.append_event("closed", _this_process())
+            self.append_event("closed", this_process().as_json())
         finally:
             self._release()
 
@@ -195,14 +194,10 @@ def _acquire(path: Path) -> FileLock:
 def _owner(path: Path) -> str:
     try:
         with LogReader(path) as reader:
-            opened = [event.detail for event in reader.events() if event.kind == "opened"]
+            owner = reader.last_owner()
     except LabctlError:
-        opened = []
-    return f"process {opened[-1]['pid']} on {opened[-1]['host']}" if opened else "another process"
-
-
-def _this_process() -> dict[str, object]:
-    return {"pid": os.getpid(), "host": platform.node()}
+        owner = None
+    return "another process" if owner is None else str(owner)
 
 
 def _read_states(connection: sqlite3.Connection, path: Path) -> dict[_State, int]:

@@ -1,0 +1,130 @@
+"""A run that nobody looks at: it keeps to its limits, says where it stands, and can be ended from elsewhere."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Labctl
+
+ALL_PASSES = 3 * (134 + 44)
+
+
+@pytest.fixture
+def slow(desk: Path) -> Path:
+    """A rig on which a pass takes 10 ms, so that a run can be caught in the middle."""
+    return replaced(desk / "desk.yaml", "time_scale: instant", "time_scale: 20")
+
+
+def replaced(file: Path, old: str, new: str) -> Path:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    return file
+
+
+def status(labctl: "Labctl") -> dict[str, Any]:
+    return labctl.quick("status", "--json").json
+
+
+def test_ended_from_another_terminal(labctl: "Labctl", slow: Path) -> None:
+    """I am at home; the run goes on in a terminal in the lab. I ask how far it is, end it, and later it goes on."""
+    going = labctl.start("run", "wine.yaml")
+    going.until_passes(20)
+    (run,) = labctl.runs()
+    told = labctl("status")
+    assert told.out.startswith(f"{run.name}: running, process {going.process.pid} on ")
+    assert f"/{ALL_PASSES}  hardware time left" in told.out
+    asked = labctl("stop", "latest")
+    assert f"asked process {going.process.pid} on " in asked.err
+    assert f"{run.name}: stopped (" in asked.out
+    assert " asked to stop from " in asked.out
+    ended = going.ends(5)
+    assert " asked to stop from " in ended.err
+    assert f"Go on with: labctl resume runs/{run.name}\n" in ended.err
+    assert status(labctl)["state"] == "stopped"
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+    assert labctl.quick("status").out.startswith(f"{run.name}: finished\n")
+    assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
+
+
+def test_ended_at_once_from_another_terminal(labctl: "Labctl", slow: Path) -> None:
+    """A pass takes five seconds on this rig and something smells burnt, and I am not there."""
+    replaced(slow, "time_scale: 20", "time_scale: 0.04")
+    going = labctl.start("run", "wine.yaml")
+    going.until(lambda: status(labctl)["state"] == "running" if labctl.runs() else False)
+    labctl("stop", "--at-once")
+    assert "stopped at once; what is recorded is whole" in going.ends(130).err
+    assert status(labctl)["state"] == "stopped"
+
+
+def test_ending_what_does_not_run(labctl: "Labctl", run: Path) -> None:
+    """I mistook the run. Nothing must be asked of anybody, and I want to see that it had finished."""
+    answer = labctl.quick("stop", run.name, code=2)
+    assert f"nothing is running there: {run.name}: finished" in answer.err
+    assert not list(run.glob("stop-request*"))
+
+
+def test_where_does_a_killed_run_stand(labctl: "Labctl", slow: Path) -> None:
+    """The power went. The record still says that a process writes it; labctl must know that it is gone."""
+    going = labctl.start("run", "wine.yaml")
+    going.until_passes(20)
+    going.send(signal.SIGKILL)
+    going.ends(-signal.SIGKILL)
+    told = labctl.quick("status").out
+    assert f": crashed (process {going.process.pid} on " in told
+    assert f"go on with: labctl resume runs/{labctl.runs()[0].name}\n" in told
+    assert "nothing is running there" in labctl.quick("stop", code=2).err
+
+
+def test_a_request_from_yesterday_ends_nothing(labctl: "Labctl", slow: Path) -> None:
+    """Somebody had asked just as the run crashed. The run that goes on today must not heed that."""
+    going = labctl.start("run", "wine.yaml")
+    going.until_passes(20)
+    going.send(signal.SIGKILL)
+    going.ends(-signal.SIGKILL)
+    request = {"user": "ada", "host": "bench", "at": "2026-01-01T00:00:00+00:00", "at_once": True}
+    (labctl.runs()[0] / "stop-request.json").write_text(json.dumps(request), encoding="utf-8")
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+
+
+def test_a_night_has_so_many_hours(labctl: "Labctl", slow: Path) -> None:
+    """At eight the bench is needed. The run must have stopped by then, and go on the next night."""
+    answer = labctl("run", "wine.yaml", "--time-limit", "1 s", code=5)
+    assert "stopped, as the time limit of 1 s is reached; every pass is recorded. Go on with: " in answer.err
+    assert status(labctl)["reason"] == "the time limit of 1 s is reached"
+    assert "the time limit of 1 s is reached" in (labctl.runs()[0] / "run.log").read_text(encoding="utf-8")
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+
+
+def test_a_lamp_has_so_many_passes(labctl: "Labctl", desk: Path) -> None:
+    """The experiment allows a hundred passes a session; every `resume` is one. The result is that of one go."""
+    limit = replaced(desk / "wine.yaml", "report: {", "unattended: {pass_limit: 100}\nreport: {")
+    answer = labctl("run", limit.name, code=5)
+    assert "stopped, as the limit of 100 passes is reached" in answer.err
+    kept = status(labctl)["passes"]
+    assert 100 <= kept < 200
+    labctl("resume", "latest", code=5)
+    assert kept + 100 <= status(labctl)["passes"] < kept + 200
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest", "--pass-limit", "1000").out
+    assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
+
+
+def test_a_disk_that_fills_up(labctl: "Labctl", slow: Path, desk: Path) -> None:
+    """The disk of the bench is nearly full. The run must stop while its record can still be ended in good order."""
+    room = shutil.disk_usage(desk).free * 2 / 1e9
+    answer = labctl("run", "wine.yaml", "--set", f"unattended.free_disk={room:.3f} GB", code=5)
+    assert "MB left, less than the " in answer.err
+    assert status(labctl)["state"] == "stopped"
+    assert f"labctl resume runs/{labctl.runs()[0].name}\n" in answer.err
+
+
+@pytest.mark.parametrize("limit", ["13", "-1 h", "soon"])
+def test_a_limit_that_is_none(labctl: "Labctl", desk: Path, limit: str) -> None:
+    answer = labctl.quick("run", "wine.yaml", f"--time-limit={limit}", code=2)
+    assert "--time-limit" in answer.err
+    assert labctl.runs() == []
