@@ -7,6 +7,7 @@ fastest of each kind counts: on a busy computer a median says how long a process
 
 import multiprocessing
 import socket
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.harness import Row, Target, over_repeats
+from benchmarks.instrument_time import duty_row, surface_row, sweep_row
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import BuildContext
 
@@ -203,6 +205,10 @@ def measure(quick: bool) -> Generator[Row]:
             yield socket_row(points, address, port, 50 if quick else 1000)
         for points in POINTS:
             yield hislip_row(points, hislip_address, 50 if quick else 1000)
+    yield sweep_row(repeats=REPEATS, sweeps=10 if quick else 200)
+    if sys.platform != "win32":  # both on a pseudo-terminal
+        yield surface_row(repeats=REPEATS, patterns=50 if quick else 300)
+        yield duty_row(repeats=1 if quick else 3, epochs=1 if quick else 3)
 
 
 def main() -> None:

@@ -130,7 +130,9 @@ class PatternedSurface(ABC):
 
     def settle(self) -> None:
         """Return when what was latched last has settled."""
-        self._clock.sleep_s(max(0.0, self._settled_s - self._clock.now_s()))
+        remaining_s = self._settled_s - self._clock.now_s()
+        if remaining_s > 0.0:
+            self._clock.sleep_s(remaining_s)
 
     def show(self, pattern: Pattern) -> None:
         """Latch `pattern` and return when it has settled. Raises as `latch` does."""

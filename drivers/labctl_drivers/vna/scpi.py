@@ -204,14 +204,13 @@ class ScpiAnalyser(Analyser):
     def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
         with self._explaining(configured, "*OPC?"):
             self._await_end(configured)
-        overload = self._overloaded()
         sweep = configured.sweep
         values = np.empty((len(sweep.parameters), sweep.points), dtype=np.complex128)
         for row, select in enumerate(self._selections(sweep)):
             self._talk.tell(select)
             values[row] = self._read_numbers(self.data_query, 2 * sweep.points).view(np.complex128)
-        self._raise_queued(self.data_query)
-        return values, overload
+        # One look at the error queue, of the sweep as of the reading: every look is a round trip.
+        return values, self._overloaded()
 
     def _await_end(self, configured: Configured) -> None:
         """Return at the end of what was triggered."""

@@ -82,7 +82,6 @@ def test_text_takes_over_where_no_block_comes_through_and_is_not_tried_again(scr
         (":OUTP?", "1"),
         ":TRIG:SING",
         ("*OPC?", "1"),
-        NO_ERROR,
         ":CALC1:PAR1:SEL",
         (":CALC1:SEL:DATA:SDAT?", "0.5,-0.25,0,1,1e-3,0"),
         NO_ERROR,

@@ -81,11 +81,10 @@ def test_segments_one_by_one_and_averages_as_a_count_of_sweeps(scripted_link: An
         "SENS1:AVER:CLE",
         "INIT1:IMM",
         ("*OPC?", "1"),
-        NO_ERROR,
-        ("STAT:QUES:INT:HARD?", "0"),
         "CALC1:PAR:SEL 'labctl_S21'",
         ("CALC1:DATA? SDAT", np.ones(3, dtype="<c16").tobytes()),
         NO_ERROR,
+        ("STAT:QUES:INT:HARD?", "0"),
     )
     result = vna.sweep()
     assert result.values.tolist() == [[1.0, 1.0, 1.0]]
