@@ -15,7 +15,7 @@ EXIT_STOPPED = 5
 EXIT_INTERRUPTED = 130
 
 COMMANDS = {
-    "init": "Copy the example experiments and rigs into a folder.",
+    "init": "Copy the example experiments and rigs, or a driver's template, into a folder.",
     "run": "Train what an experiment file describes.",
     "resume": "Go on with a run that was stopped or crashed.",
     "status": "Say where a run stands.",
