@@ -37,7 +37,7 @@ def command(
     loaded = load_experiment(experiment, overrides, rig)
     with pinned_arithmetic():
         bench = build_bench(loaded)
-        task = build_task(loaded, bench.infos)
+        task = build_task(loaded, bench.infos, bench.offers)
         check_first_drives(loaded, bench, task)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
