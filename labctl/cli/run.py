@@ -46,7 +46,7 @@ def command(
     limits = limited(loaded, time_limit_s=time_limit_s, pass_limit=pass_limit)
     with pinned_arithmetic():
         bench = build_bench(loaded)
-        task = build_task(loaded, bench.infos)
+        task = build_task(loaded, bench.infos, bench.offers)
         check_first_drives(loaded, bench, task)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)

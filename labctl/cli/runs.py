@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from labctl.cli import options
 from labctl.cli.main import EXIT_RECORD
 from labctl.contract.errors import InputError
+from labctl.orchestrator.assembly import build_bench
 from labctl.orchestrator.runs import reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.verification import Verification, verify
@@ -21,6 +23,7 @@ from labctl.record.folder import LOG_NAME, MODEL_NAME, RunSummary, find_run, lis
 from labctl.record.provenance import collect, same_arithmetic
 from labctl.record.reader import Event, LogReader
 from labctl.report.comparison import Comparison, compare_runs
+from labctl.rig.rig import opened
 
 OTHER_MACHINE_TOLERANCE = 1e-3
 """Relative difference of weights that another processor's or library's rounding may add up to over a training."""
@@ -123,7 +126,10 @@ def verify_command(run: str, root: Path, as_json: bool) -> None:
     with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
         reader.check_integrity()
         loaded = reopen(reader)
-        verification = verify(reopen_task(reader, loaded), reader)
+        task = reopen_task(reader, loaded)
+        bench = build_bench(loaded) if task.rule.differentiates else None
+        with opened(bench.rigs.values()) if bench else nullcontext():
+            verification = verify(task, reader, bench.layers if bench else None)
         here = collect(compiled=loaded.experiment.compiled)
         same_machine = same_arithmetic(reader.meta()["provenance"], here)
     good = verification.identical or (not same_machine and verification.largest_difference <= OTHER_MACHINE_TOLERANCE)

@@ -44,7 +44,7 @@ def _check_rig(file: Path, overrides: tuple[str, ...]) -> dict[str, str]:
 def _check_experiment(file: Path, rig: Path | None, overrides: tuple[str, ...]) -> dict[str, str]:
     loaded = load_experiment(file, overrides, rig)
     bench = build_bench(loaded)
-    task = build_task(loaded, bench.infos)
+    task = build_task(loaded, bench.infos, bench.offers)
     check_first_drives(loaded, bench, task)
     data = task.data
     pairs = zip(bench.infos, loaded.experiment.network.blocks, strict=True)

@@ -33,7 +33,9 @@ class _Rule(Settings):
     precision: Precision = Field(default="float32", description="number type of the weights")
 
 
-class _Gradual(_Rule):
+class Gradual(_Rule):
+    """What all rules that learn step by step are told."""
+
     epochs: int = Field(ge=1, description="passes over the training data")
     batch: int = Field(default=100, ge=1, description="samples per update")
     shifts: int = Field(
@@ -42,7 +44,7 @@ class _Gradual(_Rule):
     optimizer: Adam = Field(default_factory=Adam, description="how gradients become updates")
 
 
-class _BlockByBlock(_Gradual):
+class _BlockByBlock(Gradual):
     schedule: Schedule = Field(
         default="cached",
         description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
@@ -51,7 +53,7 @@ class _BlockByBlock(_Gradual):
     inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
 
 
-class _AllBlocksAtOnce(_Gradual):
+class _AllBlocksAtOnce(Gradual):
     schedule: Literal["joint", "cached"] = Field(
         default="cached", description="cached: measure what no weight changes only once; joint: never"
     )
@@ -146,6 +148,48 @@ class SpsaTraining(_AllBlocksAtOnce):
     perturbation: float = Field(default=0.01, gt=0, description="length of a perturbation along each weight")
 
 
+class Twin(Settings):
+    """A digital model of each block that the error is sent back through, fitted to passes of its own."""
+
+    passes: int = Field(ge=10, description="passes that the model of each block is fitted to")
+    hidden: int = Field(default=128, ge=1, description="tanh units beside the model's linear part")
+    epochs: int = Field(default=200, ge=1, description="passes of the fit over its data")
+    lr: float = Field(default=3e-3, gt=0, description="learning rate of the fit; falls to zero by a cosine")
+
+
+class _OnTwin(_AllBlocksAtOnce):
+    twin: Twin | None = Field(
+        default=None, description="the model of the physics; `labctl validate` says whether it is needed and its price"
+    )
+
+
+class PhysicsAwareTraining(_OnTwin):
+    """Physics-aware training: forward through the hardware, backward through a twin of it."""
+
+    rule: Literal["physics-aware"]
+
+
+class DualAdaptiveTraining(_OnTwin):
+    """Dual adaptive training: physics-aware, with networks that learn the twin's errors from the training passes."""
+
+    rule: Literal["dual-adaptive"]
+    error_hidden: int = Field(default=64, ge=1, description="tanh units of the network that learns a twin's errors")
+    error_steps: int = Field(default=5, ge=1, description="updates of that network per batch of measured responses")
+    error_lr: float = Field(default=1e-3, gt=0, description="its learning rate")
+
+
+class InSilicoTraining(_OnTwin):
+    """Backpropagation on a twin alone; the hardware is used to fit it and to test."""
+
+    rule: Literal["in-silico"]
+
+
+class BackpropagationTraining(_AllBlocksAtOnce):
+    """Backpropagation through a simulator that knows its own derivative: an upper reference, never hardware."""
+
+    rule: Literal["backpropagation"]
+
+
 class ReadoutTraining(_Rule):
     """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
 
@@ -163,6 +207,10 @@ Training = Annotated[
     | ForwardForwardTraining
     | FeedbackAlignmentTraining
     | SpsaTraining
+    | PhysicsAwareTraining
+    | DualAdaptiveTraining
+    | InSilicoTraining
+    | BackpropagationTraining
     | ReadoutTraining,
     Field(discriminator="rule"),
 ]

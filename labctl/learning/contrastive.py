@@ -26,7 +26,7 @@ from labctl.learning.adam import Adam
 from labctl.learning.loss import cross_entropy
 from labctl.learning.requests import Measure, Purpose, Requests
 from labctl.learning.ridge import Ridge, odds
-from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, unlabelled
+from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, Surroundings, unlabelled
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 
@@ -89,12 +89,12 @@ class _Branch:
 class ContrastivePhyll(LearningRule):
     """Trains the blocks without labels for all epochs but one; in the last, the readout collects its features."""
 
-    def __init__(self, settings: ContrastivePhyllTraining, network: Network, image_shape: ImageShape | None) -> None:
+    def __init__(self, settings: ContrastivePhyllTraining, network: Network, surroundings: Surroundings) -> None:
         """Raises `InputError` when samples that are no images are to be shifted."""
         self._theta = settings.theta
         self._steps = settings.inner_steps
         self._pretraining = settings.epochs
-        self._views = Views(settings.view_shift, settings.view_mask, image_shape)
+        self._views = Views(settings.view_shift, settings.view_mask, surroundings.image_shape)
         self._adams = [Adam(settings.optimizer, block.weights) for block in network.blocks]
         width = sum(len(block.weights) for block in network.blocks) + 1
         self._ridge = Ridge(width, network.label.n_classes, settings.ridge)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.training import Adam as AdamSettings
+from labctl.config.training import Gradual
 from labctl.contract.layer import ResponseValues
 from labctl.learning.adam import Adam
 from labctl.learning.loss import cross_entropy, softmax
@@ -27,9 +27,10 @@ from labctl.network.randomness import named_generator
 
 @dataclass(frozen=True)
 class Course:
-    """What samples went through, block by block: `inputs` h (n, width), `features` z and `outputs` y (n, units)."""
+    """What samples went through, by block: `inputs` h (n, width), `responses`, `features` z and `outputs` y."""
 
     inputs: list[Vectors] = field(default_factory=list[Vectors])
+    responses: list[ResponseValues] = field(default_factory=list[ResponseValues])
     features: list[Vectors] = field(default_factory=list[Vectors])
     outputs: list[Vectors] = field(default_factory=list[Vectors])
 
@@ -58,21 +59,18 @@ class EndToEnd(LearningRule):
     def __init__(
         self,
         network: Network,
-        *,
-        epochs: int,
-        batch: int,
-        optimizer: AdamSettings,
+        settings: Gradual,
         seed: int,
         parts: Mapping[str, Part] | None = None,
     ) -> None:
         units = len(network.blocks[-1].weights)
         self._head = Head(network.label.n_classes, units, named_generator(seed, "head"), network.dtype)
         self._adams = [
-            Adam(optimizer, weights) for weights in (*(b.weights for b in network.blocks), self._head.weights)
+            Adam(settings.optimizer, weights) for weights in (*(b.weights for b in network.blocks), self._head.weights)
         ]
         own: dict[str, Part] = {"head": self._head}
         own |= {f"adam{i}": adam for i, adam in enumerate(self._adams)}
-        super().__init__(network, epochs=epochs, batch=batch, parts={**own, **(parts or {})})
+        super().__init__(network, epochs=settings.epochs, batch=settings.batch, parts={**own, **(parts or {})})
 
     def demand(self, block: int) -> Demand:  # noqa: ARG002 - of every block alike
         """Return one row per sample and epoch."""
@@ -106,6 +104,7 @@ class EndToEnd(LearningRule):
         for index, block in enumerate(self.network.blocks):
             responses = yield from self._respond(index, inputs, samples, purpose)
             course.inputs.append(inputs)
+            course.responses.append(responses)
             course.features.append(block.features(inputs, responses))
             inputs = self._outputs(index, course.features[-1], scoring=scoring)
             course.outputs.append(inputs)

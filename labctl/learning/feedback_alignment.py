@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labctl.config.training import FeedbackAlignmentTraining
 from labctl.learning.end_to_end import Course, Signalled
 from labctl.learning.requests import Requests
-from labctl.learning.rule import Part
+from labctl.learning.rule import Part, Surroundings
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 from labctl.network.randomness import named_generator
@@ -42,19 +42,22 @@ class Feedback:
 class FeedbackAlignment(Signalled):
     """The rule: one pass per sample and step."""
 
-    def __init__(self, settings: FeedbackAlignmentTraining, network: Network, seed: int) -> None:
+    def __init__(self, settings: FeedbackAlignmentTraining, network: Network, surroundings: Surroundings) -> None:
         self._augment = AUGMENTS[settings.augment]
         self._feedback = [
-            Feedback(len(block.weights), network.label.n_classes, named_generator(seed, "feedback", n), network.dtype)
+            Feedback(
+                len(block.weights),
+                network.label.n_classes,
+                named_generator(surroundings.seed, "feedback", n),
+                network.dtype,
+            )
             for n, block in enumerate(network.blocks, start=1)
         ]
         parts: dict[str, Part] = {f"feedback{i}": feedback for i, feedback in enumerate(self._feedback)}
         super().__init__(
             network,
-            epochs=settings.epochs,
-            batch=settings.batch,
-            optimizer=settings.optimizer,
-            seed=seed,
+            settings,
+            surroundings.seed,
             parts=parts,
         )
 

@@ -17,6 +17,7 @@ from labctl.learning.adam import Adam
 from labctl.learning.labelled import LabelledPasses
 from labctl.learning.loss import Goodness
 from labctl.learning.negatives import Negatives
+from labctl.learning.rule import Surroundings
 from labctl.network.block import Block
 from labctl.network.label import Vectors
 from labctl.network.network import Network
@@ -77,7 +78,7 @@ class LoudnessUpdate:
 class ForwardForward(LabelledPasses):
     """The rule with one uniformly drawn wrong label per sample."""
 
-    def __init__(self, settings: ForwardForwardTraining, network: Network) -> None:
+    def __init__(self, settings: ForwardForwardTraining, network: Network, _: Surroundings) -> None:
         loss = ThresholdLoss(settings.theta, settings.threshold)
         super().__init__(
             network,

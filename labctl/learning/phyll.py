@@ -15,6 +15,7 @@ from labctl.config.training import PhyllTraining
 from labctl.learning.labelled import LabelledPasses
 from labctl.learning.loss import make_loss
 from labctl.learning.negatives import Negatives
+from labctl.learning.rule import Surroundings
 from labctl.learning.update import make_update
 from labctl.network.goodness import goodness
 from labctl.network.label import Vectors
@@ -24,7 +25,7 @@ from labctl.network.network import Network
 class Phyll(LabelledPasses):
     """The rule with its options; by default as published: one uniform wrong label, `inner_steps` Adam steps on it."""
 
-    def __init__(self, settings: PhyllTraining, network: Network) -> None:
+    def __init__(self, settings: PhyllTraining, network: Network, _: Surroundings) -> None:
         negatives = Negatives(network.label.n_classes, settings.negatives, sharpness=settings.hardness * settings.theta)
         super().__init__(
             network,

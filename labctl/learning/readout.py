@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from labctl.config.training import ReadoutTraining
 from labctl.learning.requests import Measure, Purpose, Requests
 from labctl.learning.ridge import Ridge, odds
-from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, unlabelled
+from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Surroundings, unlabelled
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 
@@ -20,7 +20,7 @@ from labctl.network.network import Network
 class Readout(LearningRule):
     """Accumulates normal equations batch by batch and solves them once."""
 
-    def __init__(self, settings: ReadoutTraining, network: Network) -> None:
+    def __init__(self, settings: ReadoutTraining, network: Network, _: Surroundings) -> None:
         width = sum(block.weights.shape[1] for block in network.blocks)
         self._ridge = Ridge(width, network.label.n_classes, settings.ridge)
         super().__init__(network, epochs=1, batch=100, parts={"readout": self._ridge})

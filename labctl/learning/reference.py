@@ -17,7 +17,7 @@ from labctl.config.training import ReferencePhyllTraining
 from labctl.learning.adam import Adam
 from labctl.learning.loss import cross_entropy, softmax
 from labctl.learning.requests import Measure, Purpose, Requests
-from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, unlabelled
+from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, Surroundings, unlabelled
 from labctl.network.goodness import reference_direction
 from labctl.network.label import Vectors
 from labctl.network.network import Network
@@ -58,12 +58,12 @@ class References:
 class ReferencePhyll(LearningRule):
     """Every block learns to point its response's magnitude along its reference of the sample's class."""
 
-    def __init__(self, settings: ReferencePhyllTraining, network: Network, seed: int) -> None:
+    def __init__(self, settings: ReferencePhyllTraining, network: Network, surroundings: Surroundings) -> None:
         n_classes, dtype = network.label.n_classes, network.dtype
         self._theta = settings.theta
         self._inner_steps = settings.inner_steps
         self._references = [
-            References(n_classes, len(block.weights), named_generator(seed, "references", number), dtype)
+            References(n_classes, len(block.weights), named_generator(surroundings.seed, "references", number), dtype)
             for number, block in enumerate(network.blocks, start=1)
         ]
         self._adams = [Adam(settings.optimizer, block.weights) for block in network.blocks]

@@ -1,13 +1,18 @@
 """What a learning rule is: how it prepares, learns from a batch, and scores labels."""
 
+# ruff: noqa: ARG002 - what rules may do is declared here with arguments that not all of them use
+
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.layer import LayerInfo
+from labctl.data.dataset import ImageShape
+from labctl.learning.offers import Offer
 from labctl.learning.requests import Measure, Purpose, Requests
 from labctl.learning.work import Work
 from labctl.network.label import Vectors
@@ -38,6 +43,19 @@ class Demand:
     once: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a rule is told besides its settings and network: the experiment's `seed`, and by block what the layers are.
+
+    `offers` are what they can do besides measuring, `image_shape` the shape of the samples, if they are images.
+    """
+
+    seed: int
+    infos: Sequence[LayerInfo]
+    offers: Sequence[Offer]
+    image_shape: ImageShape | None = None
+
+
 class Part(Protocol):
     """Something of a rule's own that is saved with it."""
 
@@ -55,6 +73,9 @@ class LearningRule(ABC):
 
     `epochs` are those each block is trained for, `batch` samples make a step, `parts` by name are the rule's own state.
     """
+
+    differentiates = False
+    """Whether it asks layers for their derivative, so that its weights follow from log and simulators together."""
 
     def __init__(self, network: Network, *, epochs: int, batch: int, parts: Mapping[str, Part]) -> None:
         self.network = network
@@ -82,6 +103,8 @@ class LearningRule(ABC):
             responses = yield Measure(index, inputs, batch.samples, labels, "statistics")
             if index in blocks and block.standardise:
                 block.standardiser = block.standardiser.fitted(responses[:, 0])
+            if index in blocks:
+                yield from self._study(index, flat, batch.samples, generator)
             if index + 1 < blocks.stop:
                 inputs = self._hidden(self._outputs(index, block.features(flat, responses[:, 0])))[:, None]
 
@@ -114,6 +137,12 @@ class LearningRule(ABC):
         for part, owner in self._parts.items():
             prefix = f"{part}."
             owner.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+
+    def _study(
+        self, block: int, inputs: Vectors, samples: NDArray[np.int64], generator: np.random.Generator
+    ) -> Requests[None]:
+        """Learn what there is to know of a block before training, from `inputs` (n, width) like those to come."""
+        yield from ()
 
     def _outputs(self, block: int, features: Vectors, *, scoring: bool = False) -> Vectors:
         """Return y (n, units) of `block` for z (n, n_features + 1), and count it."""

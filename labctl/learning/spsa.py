@@ -14,7 +14,7 @@ from labctl.config.training import SpsaTraining
 from labctl.learning.end_to_end import EndToEnd
 from labctl.learning.loss import cross_entropy
 from labctl.learning.requests import Measure, Requests
-from labctl.learning.rule import Batch, Demand, Metrics
+from labctl.learning.rule import Batch, Demand, Metrics, Surroundings
 from labctl.network.label import NO_LABEL, Vectors
 from labctl.network.network import Network
 
@@ -22,8 +22,8 @@ from labctl.network.network import Network
 class Spsa(EndToEnd):
     """The rule. There and back of all directions of a sample are measured next to one another."""
 
-    def __init__(self, settings: SpsaTraining, network: Network, seed: int) -> None:
-        super().__init__(network, epochs=settings.epochs, batch=settings.batch, optimizer=settings.optimizer, seed=seed)
+    def __init__(self, settings: SpsaTraining, network: Network, surroundings: Surroundings) -> None:
+        super().__init__(network, settings, surroundings.seed)
         self._directions = settings.directions
         self._length = settings.perturbation
 

@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.errors import InstrumentError, RecordError
+from labctl.contract.capabilities import Differentiable
+from labctl.contract.errors import InputError, InstrumentError, RecordError
 from labctl.contract.layer import (
     Drives,
     LayerInfo,
@@ -25,7 +26,7 @@ from labctl.contract.layer import (
     RowStatus,
     Stop,
 )
-from labctl.learning.requests import Measure
+from labctl.learning.requests import Differentiate, Measure
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.order import counterbalanced_order
@@ -97,8 +98,9 @@ class Counters:
 class Acquisition:
     """Answers requests from recorded rows where it can and from hardware where it must.
 
-    `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `on_rows` is
-    called after every chunk of rows.
+    `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `simulators`
+    are open layers to ask for derivatives, which no log holds; unless given, `layers`. `on_rows` is called after every
+    chunk of rows.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Acquisition:
         infos: Sequence[LayerInfo],
         layers: Sequence[PhysicalLayer] | None,
         *,
+        simulators: Sequence[PhysicalLayer] | None = None,
         record: Record | None = None,
         recorded: Recorded | None = None,
         retries: int = 0,
@@ -120,6 +123,7 @@ class Acquisition:
         self._network = network
         self._infos = infos
         self._layers = layers
+        self._simulators = simulators or layers
         self._record = record
         self._recorded = recorded
         self._retries = retries
@@ -155,6 +159,18 @@ class Acquisition:
         requested = np.empty_like(values)
         requested[rows.order] = values
         return mean_of_reads(requested.reshape(*request.labels.shape, -1, info.n_outputs))
+
+    def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
+        """Return the gradient (n, n_inputs) that the layer of the request's block tells of itself.
+
+        Raises `InputError` when no layer that knows its derivative is at hand.
+        """
+        layer = None if self._simulators is None else self._simulators[request.block]
+        if not isinstance(layer, Differentiable):
+            name = self._infos[request.block].name
+            raise InputError(f"the derivative of layer '{name}' is needed, and no simulator that knows it is open")
+        drives = self._network.blocks[request.block].encoder.encode(request.inputs).drives
+        return layer.differentiate(drives, request.upstream)
 
     def _rows(self, request: Measure) -> Rows:
         groups, k = request.labels.shape

@@ -13,7 +13,8 @@ from labctl.contract.errors import InputError
 from labctl.contract.layer import LayerInfo, PhysicalLayer
 from labctl.data.load import PreparedData, load_dataset, prepare
 from labctl.data.shifts import Shifts, make_shifts
-from labctl.learning.rule import LearningRule
+from labctl.learning.offers import Offer, offer_of
+from labctl.learning.rule import LearningRule, Surroundings
 from labctl.learning.rules import make_rule
 from labctl.network.label import Vectors
 from labctl.network.network import MisfitError, build_network
@@ -36,6 +37,7 @@ class Task:
     features: Vectors
     rule: LearningRule
     infos: tuple[LayerInfo, ...]
+    offers: tuple[Offer, ...]
     shifts: Shifts | None = None
 
     @property
@@ -71,6 +73,11 @@ class Bench:
         return tuple(layer.info for layer in self.layers)
 
     @property
+    def offers(self) -> tuple[Offer, ...]:
+        """Return what the layers offer besides measuring, one entry per block."""
+        return tuple(offer_of(layer) for layer in self.layers)
+
+    @property
     def simulated(self) -> bool:
         """Whether no real hardware is behind any block."""
         return all(info.simulated for info in self.infos)
@@ -89,13 +96,18 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
     return Bench(rigs, tuple(layers))
 
 
-def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo], *, start: Path | None = None) -> Task:
+def build_task(
+    loaded: LoadedExperiment, infos: Sequence[LayerInfo], offers: Sequence[Offer] = (), *, start: Path | None = None
+) -> Task:
     """Load the data and build network and rule for layers described by `infos`, one per block.
+
+    `offers` says, likewise, what the layers can do besides measuring; unless given, nothing.
 
     `start` is where the model of `training.init_from` lies, unless it is where the experiment says. Raises
     `ConfigError` at the line that is wrong.
     """
     experiment, document = loaded.experiment, loaded.document
+    offers = tuple(offers) or (Offer(),) * len(infos)
     with errors_at(document, "data"):
         data = prepare(load_dataset(experiment.data, document.folder), experiment.data)
     try:
@@ -110,13 +122,13 @@ def build_task(loaded: LoadedExperiment, infos: Sequence[LayerInfo], *, start: P
     except MisfitError as error:
         raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
     with errors_at(document, "training"):
-        rule = make_rule(experiment.training, network, seed=experiment.seed, image_shape=data.image_shape)
+        rule = make_rule(experiment.training, network, Surroundings(experiment.seed, infos, offers, data.image_shape))
     with errors_at(document, "training", "shifts"):
         shifts = make_shifts(getattr(experiment.training, "shifts", 0), data.image_shape)
     features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
     features[data.train_index] = data.train_x
     features[data.test_index] = data.test_x
-    task = Task(experiment, data, features, rule, tuple(infos), shifts)
+    task = Task(experiment, data, features, rule, tuple(infos), offers, shifts)
     start = start or starting_model(loaded)
     if start is not None:
         _start_from(start, loaded, task)

@@ -12,6 +12,7 @@ from labctl.config.document import Document
 from labctl.config.loading import LoadedExperiment, LoadedRig, experiment_from_text, rig_from_text
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import LayerInfo
+from labctl.learning.offers import Offer
 from labctl.orchestrator.assembly import Bench, Task, build_task, starting_model
 from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
@@ -25,6 +26,7 @@ START_NAME = "start"
 """Folder in a run's own for the model it started from, which may be gone when the run is opened again."""
 
 _LAYER_INFO = TypeAdapter(LayerInfo)
+_OFFER = TypeAdapter(Offer)
 
 
 def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) -> tuple[Path, PassLog]:
@@ -73,7 +75,8 @@ def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
     meta = reader.meta()
     start = reader.path.parent / START_NAME
     infos = [reread_layer(block) for block in meta["blocks"]]
-    task = build_task(loaded, infos, start=start if start.is_dir() else None)
+    offers = [_OFFER.validate_python(offer) for offer in meta.get("offers", [{}] * len(infos))]
+    task = build_task(loaded, infos, offers, start=start if start.is_dir() else None)
     if task.data.fingerprint != meta["data"]["fingerprint"]:
         raise RecordError(
             f"{reader.path.parent.name}: the data have changed since the run began "
@@ -119,6 +122,7 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
         "rigs": {role: _source(rig.document) | {"resolved": rig.document.data} for role, rig in loaded.rigs.items()},
         "resolved": loaded.experiment.model_dump(mode="json", by_alias=True, exclude_none=True),
         "blocks": [_describe_layer(info) for info in task.infos],
+        "offers": [_OFFER.dump_python(offer, mode="json") for offer in task.offers],
         "layers": {info.name: _describe_layer(info) for info in task.infos},
         "simulated": bench.simulated,
         "power_w": None if None in powers else sum(power for power in powers if power is not None),

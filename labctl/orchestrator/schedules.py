@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.layer import ResponseValues
-from labctl.learning.requests import Measure, Purpose, Requests, ResultT
+from labctl.learning.requests import Differentiate, Measure, Purpose, Requests, ResultT
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
@@ -34,6 +34,10 @@ class Schedule(Protocol):
         """Return responses (groups, k, n_outputs)."""
         ...
 
+    def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
+        """Return the gradient (n, n_inputs) with respect to drives."""
+        ...
+
 
 class Joint:
     """Every request is measured when it is asked for."""
@@ -49,6 +53,10 @@ class Joint:
     def answer(self, request: Measure) -> ResponseValues:
         """Measure."""
         return self._acquisition.acquire(request)
+
+    def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
+        """Ask the layer."""
+        return self._acquisition.differentiate(request)
 
 
 class Cached:
@@ -83,6 +91,10 @@ class Cached:
             return self._acquisition.acquire(request)
         self._complete(request.block, request.samples, request.purpose)
         return self._responses[request.block][request.samples[:, None], self._column(request.labels)]
+
+    def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
+        """Ask the layer."""
+        return self._acquisition.differentiate(request)
 
     def keep(
         self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues
@@ -139,6 +151,7 @@ def carry_out(requests: Requests[ResultT], schedule: Schedule) -> ResultT:
     try:
         request = next(requests)
         while True:
-            request = requests.send(schedule.answer(request))
+            answer = schedule.answer(request) if isinstance(request, Measure) else schedule.differentiate(request)
+            request = requests.send(answer)
     except StopIteration as finished:
         return finished.value

@@ -1,11 +1,13 @@
 """Verification: are the weights of a run what its configuration, seed and pass log say?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.errors import RecordError
+from labctl.contract.layer import PhysicalLayer
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task
 from labctl.orchestrator.replay import RecordedRows
@@ -28,15 +30,18 @@ class Verification:
     test_identical: bool | None
 
 
-def verify(task: Task, reader: LogReader) -> Verification:
+def verify(task: Task, reader: LogReader, simulators: Sequence[PhysicalLayer] | None = None) -> Verification:
     """Recompute the weights of a run from its configuration, seed and recorded passes alone.
+
+    `simulators`, one open layer per block, are asked for derivatives if the rule needs them.
 
     Raises `RecordError` when a pass is missing or belongs to something else.
     """
     checkpoint = reader.latest_checkpoint()
     if checkpoint is None:
         raise RecordError("the run has no checkpoint yet; there is nothing to verify")
-    acquisition = Acquisition(task.rule.network, task.infos, None, recorded=RecordedRows(reader, len(task.infos)))
+    recorded = RecordedRows(reader, len(task.infos))
+    acquisition = Acquisition(task.rule.network, task.infos, None, simulators=simulators, recorded=recorded)
     training = make_training(task, task.schedule(acquisition), acquisition)
     training.run(until_epoch=checkpoint.epoch)
     arrays = task.rule.arrays()

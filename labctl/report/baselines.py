@@ -18,7 +18,7 @@ from labctl.config.loading import LoadedExperiment
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import Drives, ResponseValues, RowStatus
 from labctl.data.load import PreparedData
-from labctl.learning.requests import Measure
+from labctl.learning.requests import Differentiate, Measure, Purpose
 from labctl.network.network import Network
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task, build_task
@@ -29,9 +29,9 @@ from labctl.record.passes import MAX_ID, RecordedPasses, join, take
 from labctl.record.reader import LogReader
 from labctl.report.linear import predict_linearly
 
-PhysicsModel = Callable[[Drives], NDArray[np.float64]]
-
 LINEAR_FIT_ROWS = 20_000
+OWN_SAMPLES: tuple[Purpose, ...] = ("statistics", "train", "test")
+TRAINING: tuple[Purpose, ...] = ("statistics", "train", "view", "twin")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
 
     The rule is trained anew with the run's settings and seed for each baseline that needs it, never from the weights
     of an earlier model, which need not fit. The models of the physics are fitted to the run's recorded training passes.
-    `shuffled` needs every (sample, label) to be recorded, which the schedule `joint` does not do.
+    `shuffled` needs every (sample, label) to be recorded, which the schedule `joint` does not do, nor do rules that
+    train without the hardware.
     """
     makers: dict[str, Callable[[LoadedExperiment, Task, LogReader], NDArray[np.bool_]]] = {
         "linear": lambda _loaded, task, _reader: _linear(task.data),
@@ -64,10 +65,29 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
     wanted = [
         name
         for name in loaded.experiment.report.baselines
-        if name != "shuffled" or loaded.experiment.training.schedule != "joint"
+        if name != "shuffled" or (loaded.experiment.training.schedule != "joint" and task.rule.demand(0).kept)
     ]
     anew = _from_the_seed(loaded)
     return [Baseline(name, makers[name](anew, task, reader)) for name in wanted]
+
+
+@dataclass(frozen=True)
+class PhysicsModel:
+    """The affine map s = d A + b of drives d (n, n_inputs), or its modulus; `matrix` is A, `offset` b."""
+
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    modulus: bool = False
+
+    def respond(self, drives: Drives) -> NDArray[np.float64]:
+        """Return responses (n, n_outputs)."""
+        responses = drives.astype(np.float64) @ self.matrix + self.offset
+        return np.abs(responses) if self.modulus else responses
+
+    def differentiate(self, drives: Drives, upstream: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the gradient (n, n_inputs) of sum(upstream * response), `upstream` (n, n_outputs)."""
+        sign = np.sign(drives.astype(np.float64) @ self.matrix + self.offset) if self.modulus else 1.0
+        return (upstream * sign) @ self.matrix.T
 
 
 class Modelled:
@@ -86,7 +106,12 @@ class Modelled:
         """Return the modelled responses (groups, k, n_outputs)."""
         encoder = self._network.blocks[request.block].encoder
         drives = encoder.encode(request.inputs.reshape(request.n_rows, -1)).drives
-        return self._models[request.block](drives).reshape(*request.labels.shape, -1)
+        return self._models[request.block].respond(drives).reshape(*request.labels.shape, -1)
+
+    def differentiate(self, request: Differentiate) -> NDArray[np.float64]:
+        """Return the model's gradient (n, n_inputs)."""
+        drives = self._network.blocks[request.block].encoder.encode(request.inputs).drives
+        return self._models[request.block].differentiate(drives, request.upstream)
 
 
 class Shuffled:
@@ -97,7 +122,10 @@ class Shuffled:
     def begin_stage(self, blocks: range) -> None:
         """Nothing depends on what is trained."""
 
-    def __init__(self, responses: Mapping[tuple[int, int], ResponseValues], partner: Mapping[int, int]) -> None:
+    def __init__(
+        self, network: Network, responses: Mapping[tuple[int, int], ResponseValues], partner: Mapping[int, int]
+    ) -> None:
+        self._network = network
         self._responses = responses
         self._partner = partner
 
@@ -111,6 +139,10 @@ class Shuffled:
         ]
         return np.stack(rows).reshape(*request.labels.shape, -1)
 
+    def differentiate(self, request: Differentiate) -> NDArray[np.float64]:
+        """Return a gradient of zeros: what another sample answered does not depend on this one's drive."""
+        return np.zeros_like(self._network.blocks[request.block].encoder.encode(request.inputs).drives, np.float64)
+
 
 def _linear(data: PreparedData) -> NDArray[np.bool_]:
     return predict_linearly(data.train_x, data.train_y, data.test_x) == data.test_y
@@ -118,29 +150,30 @@ def _linear(data: PreparedData) -> NDArray[np.bool_]:
 
 def _skip_only(loaded: LoadedExperiment, task: Task) -> NDArray[np.bool_]:
     variant = _with_blocks(loaded, [_changed(block, skip=True) for block in loaded.experiment.network.blocks])
-    models = [_silence(info.n_outputs) for info in task.infos]
-    digital = build_task(variant, task.infos)
+    models = [PhysicsModel(np.zeros((info.n_inputs, info.n_outputs)), np.zeros(info.n_outputs)) for info in task.infos]
+    digital = build_task(variant, task.infos, task.offers)
     return _train_on(digital, Modelled(digital.rule.network, models))
 
 
 def _linear_map(loaded: LoadedExperiment, task: Task, reader: LogReader, *, modulus: bool) -> NDArray[np.bool_]:
     models = [_fitted_map(reader, block, modulus=modulus) for block in range(len(task.infos))]
-    digital = build_task(loaded, task.infos)
+    digital = build_task(loaded, task.infos, task.offers)
     return _train_on(digital, Modelled(digital.rule.network, models))
 
 
 def _shuffled(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArray[np.bool_]:
     """Shuffle the first block's responses; a network of that block alone, without skip, learns from them."""
     variant = _with_blocks(loaded, [_changed(loaded.experiment.network.blocks[0], skip=False)])
-    digital = build_task(variant, task.infos[:1])
+    digital = build_task(variant, task.infos[:1], task.offers[:1])
     rows = reader.rows(0, MAX_ID, block=0, drives=False)
+    rows = take(rows, np.isin(rows.purposes, OWN_SAMPLES))
     keys = zip(rows.samples.tolist(), rows.labels.tolist(), strict=True)
     responses = dict(zip(keys, rows.values, strict=True))
     generator = np.random.default_rng(loaded.experiment.seed)
     partner: dict[int, int] = {}
     for samples in (task.data.train_index, task.data.test_index):
         partner |= dict(zip(samples.tolist(), np.roll(generator.permutation(samples), 1).tolist(), strict=True))
-    return _train_on(digital, Shuffled(responses, partner))
+    return _train_on(digital, Shuffled(digital.rule.network, responses, partner))
 
 
 def _train_on(task: Task, schedule: Schedule) -> NDArray[np.bool_]:
@@ -158,29 +191,21 @@ def _fitted_map(reader: LogReader, block: int, *, modulus: bool) -> PhysicsModel
     drives = rows.drives.astype(np.float64)
     affine = np.column_stack([drives, np.ones(len(drives))])
     matrix, *_ = np.linalg.lstsq(affine, rows.values.astype(np.float64), rcond=None)
-
-    def respond(drives: Drives) -> NDArray[np.float64]:
-        responses = drives.astype(np.float64) @ matrix[:-1] + matrix[-1]
-        return np.abs(responses) if modulus else responses
-
-    return respond
+    precise = matrix.astype(np.float64)
+    return PhysicsModel(precise[:-1], precise[-1], modulus)
 
 
 def _first_training_rows(reader: LogReader, block: int, n: int) -> RecordedPasses:
     """Return the first `n` good training passes of a block, however many there are."""
     found: list[RecordedPasses] = []
     for part in reader.passes(block=block, status=RowStatus.OK):
-        found.append(take(part, np.isin(part.purposes, ("train", "statistics"))))
+        found.append(take(part, np.isin(part.purposes, TRAINING)))
         if sum(map(len, found)) >= n:
             break
     if not any(map(len, found)):
         raise RecordError(f"no training passes of block {block + 1} are recorded")
     rows = join(found)
     return take(rows, np.arange(len(rows)) < n)
-
-
-def _silence(n_outputs: int) -> PhysicsModel:
-    return lambda drives: np.zeros((len(drives), n_outputs))
 
 
 def _with_blocks(loaded: LoadedExperiment, blocks: Sequence[BlockSettings]) -> LoadedExperiment:

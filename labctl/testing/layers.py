@@ -16,7 +16,7 @@ class InstantLayer:
     """Answers at once: y = |w₁ x_i + w₂ x_j + w₃ x_k + b| with fixed random weights and three random inputs per output.
 
     What a run on it costs is what labctl costs. A whole request is one vectorised evaluation and comes back as one
-    chunk; it is elementwise, so a row's bits do not depend on the other rows. Drives lie in [0, 1].
+    chunk; it is elementwise, so a row's bits do not depend on the other rows. Drives lie in [0, 1]. `Differentiable`.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, *, seed: int = 0, name: str = "instant") -> None:
@@ -47,16 +47,31 @@ class InstantLayer:
         check_drives(self._info, drives, ids)
         if stop.is_set() or not len(ids):
             return iter(())
-        values = self._offset + self._weights[0] * drives[:, self._picked[0]]
-        for weights, picked in zip(self._weights[1:], self._picked[1:], strict=True):
-            values += weights * drives[:, picked]
+        values = self._sums(drives)
         return iter((_good_rows(ids, np.abs(values, out=values)),))
+
+    def differentiate(self, drives: Drives, upstream: NDArray[np.floating]) -> Real:
+        """Return the gradient (n, n_inputs) of the sum of upstream times response. Raises `DriveError`."""
+        check_drives(self._info, drives, np.arange(len(drives)))
+        slopes = upstream * np.sign(self._sums(drives))
+        gradient = np.zeros(drives.shape)
+        for weights, picked in zip(self._weights, self._picked, strict=True):
+            for output, chosen in enumerate(picked):
+                gradient[:, chosen] += slopes[:, output] * weights[output]
+        return gradient
 
     def make_safe(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
+
+    def _sums(self, drives: Drives) -> NDArray[np.float32]:
+        """Return the responses (n, n_outputs) before the modulus."""
+        values = self._offset + self._weights[0] * drives[:, self._picked[0]]
+        for weights, picked in zip(self._weights[1:], self._picked[1:], strict=True):
+            values += weights * drives[:, picked]
+        return values
 
 
 class DriftingLayer:

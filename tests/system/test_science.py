@@ -17,7 +17,9 @@ from labctl.config.experiment import Experiment
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, ResponseValues, RowIds, Stop
 from labctl.data.dataset import build_dataset
 from labctl.data.load import prepare
+from labctl.learning.offers import offer_of
 from labctl.learning.requests import Measure
+from labctl.learning.rule import Surroundings
 from labctl.learning.rules import make_rule
 from labctl.network.goodness import goodness
 from labctl.network.network import build_network
@@ -128,7 +130,9 @@ def task_on(layers: Sequence[PhysicalLayer], seed: int, *, skip: bool = False, *
     )
     features = np.zeros((n, N_CLASSES), network.dtype)
     features[data.train_index], features[data.test_index] = data.train_x, data.test_x
-    return Task(experiment, data, features, make_rule(experiment.training, network, seed=experiment.seed), infos)
+    offers = tuple(offer_of(layer) for layer in layers)
+    rule = make_rule(experiment.training, network, Surroundings(experiment.seed, infos, offers))
+    return Task(experiment, data, features, rule, infos, offers)
 
 
 def result(layers: Sequence[PhysicalLayer], seed: int, **settings: Any) -> Evaluation:

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 from labctl.config.experiment import Network as NetworkSettings
 from labctl.config.training import Training as TrainingSettings
 from labctl.contract.layer import Channel, LayerInfo, ResponseValues
+from labctl.learning.offers import Offer
 from labctl.learning.requests import Measure, Requests
-from labctl.learning.rule import Batch, LearningRule
+from labctl.learning.rule import Batch, LearningRule, Surroundings
 from labctl.learning.rules import make_rule
 from labctl.network.network import build_network
 
@@ -72,7 +73,8 @@ def make_learner() -> Callable[..., LearningRule]:
             seed=1,
             precision=settings.precision,
         )
-        return make_rule(settings, network, seed=1)
+        surroundings = Surroundings(1, [LAYER] * len(units), [Offer(differentiable=True)] * len(units))
+        return make_rule(settings, network, surroundings)
 
     return make
 

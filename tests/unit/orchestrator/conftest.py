@@ -14,6 +14,8 @@ from labctl.config.training import Training as TrainingSettings
 from labctl.contract.layer import PhysicalLayer
 from labctl.data.dataset import build_dataset
 from labctl.data.load import prepare
+from labctl.learning.offers import offer_of
+from labctl.learning.rule import Surroundings
 from labctl.learning.rules import make_rule
 from labctl.network.network import build_network
 from labctl.orchestrator.assembly import Bench, Task
@@ -80,7 +82,9 @@ def make_task() -> Callable[..., Task]:
         )
         features = np.zeros((n, 3), network.dtype)
         features[data.train_index], features[data.test_index] = data.train_x, data.test_x
-        return Task(experiment, data, features, make_rule(experiment.training, network, seed=experiment.seed), infos)
+        offers = tuple(offer_of(layer) for layer in layers)
+        rule = make_rule(experiment.training, network, Surroundings(experiment.seed, infos, offers))
+        return Task(experiment, data, features, rule, infos, offers)
 
     return make
 

@@ -23,6 +23,7 @@ MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
 
 FAST = {"epochs": 12, "batch": 15, "optimizer": {"lr": 0.02}}
+TWIN = {"twin": {"passes": 150, "hidden": 16, "epochs": 40}}
 RULES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "readout": ({}, ("joint", "cached")),
     "phyll": (FAST, ("joint", "cached", "greedy")),
@@ -30,6 +31,10 @@ RULES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "phyll-contrastive": (FAST, ("joint", "cached")),
     "forward-forward": (FAST, ("joint", "cached", "greedy")),
     "feedback-alignment": (FAST, ("joint", "cached")),
+    "physics-aware": (FAST | TWIN, ("joint", "cached")),
+    "dual-adaptive": (FAST | TWIN, ("joint", "cached")),
+    "in-silico": (FAST | TWIN, ("joint", "cached")),
+    "backpropagation": (FAST, ("joint", "cached")),
     "spsa": (FAST | {"epochs": 40, "directions": 2}, ("joint", "cached")),
 }
 CASES = [
@@ -99,7 +104,7 @@ def test_a_run_costs_what_was_planned_learns_and_can_be_verified(
     assert outcome.counters.sent_hardware_s == pytest.approx(plan.hardware_s)
     assert outcome.evaluation.accuracy > 0.6, "three classes, chance is a third"
     with LogReader(path) as reader:
-        found = verify(make_task(layers, n=60, **training), reader)
+        found = verify(make_task(layers, n=60, **training), reader, layers)
     assert found == Verification(True, 0.0, task.epochs, task.epochs, test_identical=True)
 
 

@@ -82,7 +82,7 @@ def run(folder: Path) -> Path:
     """Return the folder of a run, begun with --set seed=5."""
     loaded = load_experiment(folder / "experiment.yaml", ["seed=5"])
     bench = build_bench(loaded)
-    task = build_task(loaded, bench.infos)
+    task = build_task(loaded, bench.infos, bench.offers)
     with stop_on_signals() as stop, opened(bench.rigs.values()):
         run, log = begin_run(loaded, bench, task, folder / "runs")
         with log:
@@ -131,7 +131,7 @@ def test_a_run_is_reopened_as_it_began_whatever_became_of_its_files(folder: Path
 def test_a_run_on_a_changed_rig_is_reopened_on_it(folder: Path) -> None:
     loaded = load_experiment(folder / "experiment.yaml", ["rig.instruments.interface.seed=2", "rig.power_w=50"])
     bench = build_bench(loaded)
-    run, log = begin_run(loaded, bench, build_task(loaded, bench.infos), folder / "runs")
+    run, log = begin_run(loaded, bench, build_task(loaded, bench.infos, bench.offers), folder / "runs")
     log.close()
     with LogReader(run / LOG_NAME) as reader:
         again = reopen(reader)
@@ -192,7 +192,7 @@ def test_a_network_starts_from_the_model_of_another_run(folder: Path, reader: Lo
     task.rule.restore(checkpoint.arrays)
     write_bundle(folder / "model", *describe_model(task))
     loaded = load_experiment(folder / "experiment.yaml", ["training.init_from=model"])
-    started = build_task(loaded, task.infos)
+    started = build_task(loaded, task.infos, task.offers)
     for name, array in task.rule.network.arrays().items():
         assert np.array_equal(array, started.rule.network.arrays()[name]), name
     saved = normalisation_of(read_bundle(folder / "model")[0])
@@ -214,7 +214,7 @@ def test_a_model_that_does_not_fit_is_refused_where_it_is_named(
     write_bundle(folder / "model", *describe_model(task))
     loaded = load_experiment(folder / "experiment.yaml", ["training.init_from=model", *overrides])
     with pytest.raises(ConfigError, match=message):
-        build_task(loaded, task.infos)
+        build_task(loaded, task.infos, task.offers)
 
 
 @pytest.mark.parametrize(
