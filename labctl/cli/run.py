@@ -51,7 +51,8 @@ def command(
             sizes = len(task.data.train_y), len(task.data.test_y)
             every = loaded.experiment.record.checkpoint_every
             plans = [
-                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every) for schedule in SCHEDULES
+                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every, drift=loaded.experiment.drift)
+                for schedule in SCHEDULES
             ]
             chosen = loaded.experiment.training.schedule
             click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))

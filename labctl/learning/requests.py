@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labctl.contract.layer import ResponseValues
 from labctl.network.label import Vectors
 
-Purpose = Literal["statistics", "train", "test", "evaluate", "predict"]
+Purpose = Literal["statistics", "train", "test", "evaluate", "predict", "baseline", "reference"]
 
 ResultT = TypeVar("ResultT")
 Requests = Generator["Measure", ResponseValues, ResultT]

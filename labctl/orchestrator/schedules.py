@@ -34,6 +34,10 @@ class Schedule(Protocol):
         """Return responses (groups, k, n_outputs)."""
         ...
 
+    def forget(self) -> None:
+        """Be told that what was measured no longer holds."""
+        ...
+
 
 class Joint:
     """Every request is measured when it is asked for."""
@@ -49,6 +53,9 @@ class Joint:
     def answer(self, request: Measure) -> ResponseValues:
         """Measure."""
         return self._acquisition.acquire(request)
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
 
 class Cached:
@@ -83,6 +90,10 @@ class Cached:
             return self._acquisition.acquire(request)
         self._complete(request.block, request.samples, request.purpose)
         return self._responses[request.block][request.samples[:, None], self._column(request.labels)]
+
+    def forget(self) -> None:
+        """Measure everything again when it is next asked for."""
+        self._kept[:] = False
 
     def keep(
         self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues

@@ -9,7 +9,7 @@ from labctl.contract.errors import RecordError
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task
 from labctl.orchestrator.replay import RecordedRows
-from labctl.orchestrator.session import make_training, test
+from labctl.orchestrator.session import make_guard, make_training, test
 from labctl.record.reader import LogReader
 
 
@@ -36,7 +36,8 @@ def verify(task: Task, reader: LogReader) -> Verification:
     checkpoint = reader.latest_checkpoint()
     if checkpoint is None:
         raise RecordError("the run has no checkpoint yet; there is nothing to verify")
-    acquisition = Acquisition(task.rule.network, task.infos, None, recorded=RecordedRows(reader, len(task.infos)))
+    recorded = RecordedRows(reader, len(task.infos))
+    acquisition = Acquisition(task.rule.network, task.infos, None, recorded=recorded, guard=make_guard(task))
     training = make_training(task, task.schedule(acquisition), acquisition)
     training.run(until_epoch=checkpoint.epoch)
     arrays = task.rule.arrays()
