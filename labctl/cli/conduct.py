@@ -12,8 +12,8 @@ from typing import Protocol
 import click
 
 from labctl.cli.main import EXIT_INTERRUPTED, EXIT_STOPPED
-from labctl.config.experiment import Unattended
 from labctl.config.loading import LoadedExperiment
+from labctl.config.unattended import Unattended
 from labctl.contract.errors import InstrumentError, RecordError
 from labctl.learning.rule import Metrics
 from labctl.monitor.live import LiveMonitor
@@ -131,7 +131,8 @@ class Together:
 
 def _progress(folder: Path, task: Task) -> Progress:
     data = task.data
-    plan = plan_run(task.experiment.training.schedule, task.rule, task.infos, len(data.train_y), len(data.test_y))
+    experiment, sizes = task.experiment, (len(data.train_y), len(data.test_y))
+    plan = plan_run(experiment.training.schedule, task.rule, task.infos, *sizes, drift=experiment.drift)
     with LogReader(folder / LOG_NAME) as reader:
         recorded = sum(reader.count_by_purpose().values())
         checkpoint = reader.latest_checkpoint()

@@ -35,7 +35,7 @@ swap_rig = click.option(
 )
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """A time with its unit, as files have it."""
 
     name = "time"

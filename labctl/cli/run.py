@@ -53,7 +53,7 @@ def command(
             every = loaded.experiment.record.checkpoint_every
             training = loaded.experiment.training
             plans = [
-                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every)
+                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every, drift=loaded.experiment.drift)
                 for schedule in schedules_of(training)
             ]
             chosen = training.schedule

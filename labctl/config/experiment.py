@@ -7,9 +7,10 @@ from pydantic_core import CoreSchema
 
 from labctl.config.names import FileName, LayerAddress, Name, PartName
 from labctl.config.training import Training
+from labctl.config.unattended import Drift, Unattended
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
-from labctl.contract.units import Bytes, Seconds
+from labctl.contract.units import Seconds
 
 EXPERIMENT_SCHEMA = "labctl/experiment/1"
 
@@ -232,20 +233,6 @@ class Record(Settings):
     checkpoint_every: int = Field(default=1, ge=1, description="epochs between checkpoints")
 
 
-class Unattended(Settings):
-    """What a run that nobody looks at keeps to. Each limit is one of a session: `labctl resume` begins a new one."""
-
-    time_limit_s: Annotated[Seconds, Field(gt=0)] | None = Field(
-        alias="time_limit", default=None, description="time after which the run stops, to be resumed"
-    )
-    pass_limit: int | None = Field(
-        default=None, ge=1, description="passes after which the run stops, to be resumed; a layer may end its chunk"
-    )
-    free_disk_bytes: Annotated[Bytes, Field(ge=0)] = Field(
-        alias="free_disk", default=50e6, description="room on the run's disk below which it stops, to be resumed"
-    )
-
-
 class Report(Settings):
     """What the run is compared with."""
 
@@ -271,6 +258,9 @@ class Experiment(Settings):
     network: Network = Field(description="blocks of layer and weights")
     training: Training = Field(description="the learning rule and its settings")
     record: Record = Field(default_factory=Record, description="the pass log")
+    drift: Drift | None = Field(
+        default=None, description="how layers are watched by reference passes; not at all unless given"
+    )
     unattended: Unattended = Field(default_factory=Unattended, description="limits of a run that nobody looks at")
     report: Report = Field(default_factory=Report, description="the report at the end")
 

@@ -8,7 +8,7 @@ from there and never measured again.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,10 +26,11 @@ from labctl.contract.layer import (
     RowStatus,
     Stop,
 )
-from labctl.learning.requests import Differentiate, Measure
+from labctl.learning.requests import Differentiate, Measure, Purpose
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.order import counterbalanced_order
+from labctl.orchestrator.references import LOOKS, DriftGuard
 from labctl.orchestrator.stopping import stopped
 from labctl.orchestrator.switching import Switching
 from labctl.record.passes import REPEATS_PER_ID, PassRows
@@ -55,6 +56,10 @@ class Recorded(Protocol):
         """Write recorded responses into `values` (n, n_outputs) and return which rows (n,) they are."""
         ...
 
+    def purpose_of(self, row_id: int) -> str | None:
+        """Return what a row was measured for; None for one that is not recorded."""
+        ...
+
     def attempts(self, acquisition: "Rows") -> int:
         """Return how often a row of the acquisition has been rejected at most."""
         ...
@@ -62,14 +67,11 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one request in the order of measurement: ids `first_id`, `first_id` + 1, ...
+    """Rows of one block in the order of measurement: ids `first_id`, `first_id` + 1, ..."""
 
-    Each response asked for takes as many rows as its block takes reads.
-    """
-
-    request: Measure
+    block: int
+    purpose: Purpose
     first_id: int
-    order: NDArray[np.int64]
     samples: NDArray[np.int64]
     labels: NDArray[np.int64]
     drives: Drives
@@ -77,7 +79,7 @@ class Rows:
     @property
     def ids(self) -> RowIds:
         """Ids (n,) in the order of measurement."""
-        return np.arange(self.first_id, self.first_id + len(self.order))
+        return np.arange(self.first_id, self.first_id + len(self.samples))
 
 
 @dataclass
@@ -100,7 +102,7 @@ class Acquisition:
 
     `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `simulators`
     are open layers to ask for derivatives, which no log holds; unless given, `layers`. `on_rows` is called after every
-    chunk of rows.
+    chunk of rows. A `guard` looks at the layers every now and then.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Acquisition:
         stop: Stop | None = None,
         first_id: int = 0,
         on_rows: Callable[[Counters], None] | None = None,
+        guard: DriftGuard | None = None,
     ) -> None:
         self.next_id = first_id
         self.step = 0
@@ -129,6 +132,7 @@ class Acquisition:
         self._retries = retries
         self._stop = stop or threading.Event()
         self._on_rows = on_rows
+        self._guard = guard
         self._generator = np.random.default_rng(0)
         self._states: dict[int, str] = {}
         self._switching = Switching(infos)
@@ -145,20 +149,21 @@ class Acquisition:
     def acquire(self, request: Measure) -> ResponseValues:
         """Return the responses (groups, k, n_outputs) to `request`.
 
-        Raises `Stopped` when asked to stop before all rows are measured, `InstrumentError` when rows keep failing,
+        Raises `Stopped` when asked to stop before all rows are measured, `Remixed` when the guard finds that the
+        training responses there are have become worthless, `InstrumentError` when rows keep failing,
         `DriveError` before anything is sent, `RecordError` when rows are missing and there is no hardware.
         """
-        rows = self._rows(request)
-        info = self._infos[request.block]
-        values = np.empty((len(rows.order), info.n_outputs), dtype=info.response_dtype)
-        done = np.zeros(len(rows.order), np.bool_) if self._recorded is None else self._recorded.fill(rows, values)
-        if np.count_nonzero(done) < len(done):
-            self._measure(rows, values, done)
-        used = self.counters.used
-        used[request.purpose] = used.get(request.purpose, 0) + len(rows.order)
+        rows, order = self._rows(request)
+        if self._guard is not None:
+            rows = self._after_looks(self._guard, rows)
+        self.next_id = rows.first_id + len(order)
+        values, _ = self._responses(rows)
+        if self._guard is not None:
+            self._guard.count(request.block, len(order))
+            values = self._guard.corrected(request.block, values)
         requested = np.empty_like(values)
-        requested[rows.order] = values
-        return mean_of_reads(requested.reshape(*request.labels.shape, -1, info.n_outputs))
+        requested[order] = values
+        return mean_of_reads(requested.reshape(*request.labels.shape, -1, values.shape[1]))
 
     def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
         """Return the gradient (n, n_inputs) that the layer of the request's block tells of itself.
@@ -172,38 +177,74 @@ class Acquisition:
         drives = self._network.blocks[request.block].encoder.encode(request.inputs).drives
         return layer.differentiate(drives, request.upstream)
 
-    def _rows(self, request: Measure) -> Rows:
+    def _rows(self, request: Measure) -> tuple[Rows, NDArray[np.int64]]:
+        """Return the rows of a request, and where in it (groups, k, reads) each of them belongs.
+
+        Each response asked for takes as many rows as its block takes reads.
+        """
         groups, k = request.labels.shape
         block = self._network.blocks[request.block]
         order = counterbalanced_order(groups, k * block.reads, self._generator)
         wanted: NDArray[np.int64] = order // block.reads
         groups_wanted: NDArray[np.int64] = wanted // k
-        first_id = self.next_id
-        self.next_id += len(order)
         encoded = block.encoder.encode(request.inputs.reshape(groups * k, -1))
         self.counters.clipped_values += encoded.clipped
-        return Rows(
-            request,
-            first_id,
-            order,
+        rows = Rows(
+            request.block,
+            request.purpose,
+            self.next_id,
             samples=request.samples.take(groups_wanted),
             labels=request.labels.take(wanted),
             drives=encoded.drives.take(wanted, axis=0),
         )
+        return rows, order
+
+    def _responses(self, rows: Rows) -> tuple[ResponseValues, bool]:
+        """Return the responses (n, n_outputs) to rows, and whether any was measured now."""
+        info = self._infos[rows.block]
+        values = np.empty((len(rows.samples), info.n_outputs), dtype=info.response_dtype)
+        done = np.zeros(len(values), np.bool_) if self._recorded is None else self._recorded.fill(rows, values)
+        missing = bool(np.count_nonzero(done) < len(done))
+        if missing:
+            self._measure(rows, values, done)
+        used = self.counters.used
+        used[rows.purpose] = used.get(rows.purpose, 0) + len(values)
+        return values, missing
+
+    def _after_looks(self, guard: DriftGuard, rows: Rows) -> Rows:
+        """Look at the layer first where that is due; return `rows` with the ids that come after."""
+        block = rows.block
+        guard.propose(block, rows.samples, rows.labels, rows.drives)
+        while self._look_is_due(guard, block):
+            purpose, references = guard.look_at(block)
+            first_id = self.next_id
+            look = Rows(block, purpose, first_id, references.samples, references.labels, references.drives)
+            values, live = self._responses(look)
+            self.next_id = first_id + len(values)
+            trains = rows.purpose in ("train", "statistics")
+            guard.conclude(block, first_id, values, live=live, retrain=trains)
+        return replace(rows, first_id=self.next_id)
+
+    def _look_is_due(self, guard: DriftGuard, block: int) -> bool:
+        """Follow the record where there is one; else ask the guard."""
+        recorded = None if self._recorded is None else self._recorded.purpose_of(self.next_id)
+        if recorded is not None:
+            return recorded in LOOKS
+        return self._layers is not None and guard.is_due(block)
 
     def _measure(self, rows: Rows, values: ResponseValues, done: NDArray[np.bool_]) -> None:
         """Measure the rows that are not `done`, repeating rejected ones as often as allowed."""
         if self._layers is None:
             missing = rows.first_id + int(np.argmin(done))
-            raise RecordError(f"pass {missing} ({rows.request.purpose}) is not in the log")
-        layer = self._layers[rows.request.block]
-        self._hold_state(layer, rows.request.block)
+            raise RecordError(f"pass {missing} ({rows.purpose}) is not in the log")
+        layer = self._layers[rows.block]
+        self._hold_state(layer, rows.block)
         first = 0 if self._recorded is None else self._recorded.attempts(rows)
         last = min(first + self._retries, REPEATS_PER_ID - 1)
         for repeat in range(first, last + 1):
             (pending,) = (~done).nonzero()
             self.heed_stop()
-            self.counters.sent_hardware_s += self._switching.use(rows.request.block)
+            self.counters.sent_hardware_s += self._switching.use(rows.block)
             self._attempt(layer, rows, pending, repeat, values, done)
             if np.count_nonzero(done) == len(done):
                 return
@@ -262,8 +303,8 @@ class Acquisition:
                     ids=chunk.ids,
                     repeat=repeat,
                     step=self.step,
-                    block=rows.request.block,
-                    purpose=rows.request.purpose,
+                    block=rows.block,
+                    purpose=rows.purpose,
                     samples=rows.samples.take(where),
                     labels=rows.labels.take(where),
                     layer=layer.info.name,

@@ -15,7 +15,7 @@ from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.evaluation import Evaluation, score_samples
 from labctl.orchestrator.schedules import Joint
-from labctl.orchestrator.session import made_safe_ending, result, test
+from labctl.orchestrator.session import made_safe_ending, make_guard, result, test
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 
@@ -84,11 +84,20 @@ def predict(task: Task, bench: Bench, log: PassLog, stop: Stop, features: Featur
 
 
 def _acquisition(task: Task, bench: Bench, log: PassLog, stop: Stop) -> Acquisition:
+    guard = make_guard(task, log.append_event)
     with LogReader(log.path) as reader:
         first_id = reader.next_free_id()
-    retries = task.experiment.record.retries
+        if guard is not None:
+            guard.remember(reader, first_id)
     return Acquisition(
-        task.rule.network, bench.infos, bench.layers, record=log, retries=retries, stop=stop, first_id=first_id
+        task.rule.network,
+        bench.infos,
+        bench.layers,
+        record=log,
+        retries=task.experiment.record.retries,
+        stop=stop,
+        first_id=first_id,
+        guard=guard,
     )
 
 

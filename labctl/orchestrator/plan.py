@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labctl.config.unattended import Drift
 from labctl.contract.layer import LayerInfo
 from labctl.learning.rule import LearningRule
 from labctl.orchestrator.evaluation import SAMPLES_PER_ACQUISITION
@@ -24,11 +25,12 @@ class Plan:
     test_passes: int
     hardware_s: float
     disk_bytes: int
+    reference_passes: int = 0
 
     @property
     def passes(self) -> int:
         """All passes."""
-        return self.training_passes + self.test_passes
+        return self.training_passes + self.test_passes + self.reference_passes
 
 
 def plan_run(
@@ -39,22 +41,27 @@ def plan_run(
     n_test: int,
     *,
     checkpoint_every: int = 1,
+    drift: Drift | None = None,
 ) -> Plan:
-    """Return what training `n_train` samples and testing `n_test` costs; `infos` has one entry per block."""
+    """Return what training `n_train` samples and testing `n_test` costs; `infos` has one entry per block.
+
+    Layers that are watched for `drift` are looked at between two requests, so at most as often as is counted here.
+    """
     candidates = len(rule.network.label.candidates)
     keeping = {"joint": range(0), "cached": range(1), "greedy": range(len(infos))}[schedule]
     training = [_training_rows(rule, block, n_train, keeps=block in keeping) for block in range(len(infos))]
     reads = [block.reads for block in rule.network.blocks]
     training = [n * times for n, times in zip(training, reads, strict=True)]
     test = [n_test * candidates * times for times in reads]
-    passes = [sum(both) for both in zip(training, test, strict=True)]
+    references = [0 if drift is None else _looks(drift, sum(both)) for both in zip(training, test, strict=True)]
+    passes = [sum(each) for each in zip(training, test, references, strict=True)]
     order = _order_of_use(schedule, len(infos), n_train, rule, n_test)
     seconds = sum(n * info.nominal_pass_s for n, info in zip(passes, infos, strict=True)) + switching_s(infos, order)
     rows = sum(n * _row_bytes(info) for n, info in zip(passes, infos, strict=True))
     epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
     # Two are kept, and a third is written before the first of them goes.
     checkpoints = min(3, -(-epochs // checkpoint_every)) * sum(array.nbytes for array in rule.arrays().values())
-    return Plan(schedule, sum(training), sum(test), seconds, rows + checkpoints)
+    return Plan(schedule, sum(training), sum(test), seconds, rows + checkpoints, sum(references))
 
 
 def _training_rows(rule: LearningRule, block: int, n_train: int, *, keeps: bool) -> int:
@@ -77,6 +84,10 @@ def _order_of_use(schedule: str, blocks: int, n_train: int, rule: LearningRule, 
     yield from list(range(blocks)) * whole
     yield from list(range(1, blocks)) * behind_the_first
     yield from list(range(blocks)) * -(-n_test // SAMPLES_PER_ACQUISITION)
+
+
+def _looks(drift: Drift, passes: int) -> int:
+    return drift.first_passes + passes // drift.every * drift.references
 
 
 def _row_bytes(info: LayerInfo) -> int:

@@ -34,7 +34,7 @@ class RecordedRows:
         done = np.zeros(len(values), np.bool_)
         if acquisition.first_id > self._last_id:
             return done
-        stored = self._rows(acquisition.request.block, acquisition.first_id, acquisition.first_id + len(values))
+        stored = self._rows(acquisition.block, acquisition.first_id, acquisition.first_id + len(values))
         first, last = np.searchsorted(stored.ids, [acquisition.first_id, acquisition.first_id + len(values)])
         if first == last:
             return done
@@ -50,6 +50,10 @@ class RecordedRows:
         values[found] = stored.values[first:last]
         done[found] = True
         return done
+
+    def purpose_of(self, row_id: int) -> str | None:
+        """Return what a row was measured for; None for one that is not recorded."""
+        return None if row_id > self._last_id else self._reader.purpose_of(row_id)
 
     def _rows(self, block: int, first_id: int, end_id: int) -> RecordedPasses:
         """Return the rows of a block that hold at least the ids `first_id` to below `end_id`."""

@@ -38,6 +38,10 @@ class Schedule(Protocol):
         """Return the gradient (n, n_inputs) with respect to drives."""
         ...
 
+    def forget(self) -> None:
+        """Be told that what was measured no longer holds."""
+        ...
+
 
 class Joint:
     """Every request is measured when it is asked for."""
@@ -57,6 +61,9 @@ class Joint:
     def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
         """Ask the layer."""
         return self._acquisition.differentiate(request)
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
 
 class Cached:
@@ -95,6 +102,10 @@ class Cached:
     def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
         """Ask the layer."""
         return self._acquisition.differentiate(request)
+
+    def forget(self) -> None:
+        """Measure everything again when it is next asked for."""
+        self._kept[:] = False
 
     def keep(
         self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues

@@ -17,6 +17,7 @@ from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition, Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.evaluation import Evaluation, score_samples
+from labctl.orchestrator.references import DriftGuard, Note
 from labctl.orchestrator.replay import RecordedRows
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.orchestrator.stopping import Stopped
@@ -69,6 +70,9 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
     with LogReader(log.path) as reader:
         checkpoint = reader.latest_checkpoint()
         first_id = checkpoint.next_id if checkpoint else 0
+        guard = make_guard(task, log.append_event)
+        if guard is not None:
+            guard.remember(reader, first_id)
         acquisition = Acquisition(
             task.rule.network,
             task.infos,
@@ -79,10 +83,11 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             stop=stop,
             first_id=first_id,
             on_rows=monitor.rows_done,
+            guard=guard,
         )
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
-            restore(task, schedule, checkpoint, reader)
+            restore(task, schedule, checkpoint, reader, guard)
         with made_safe_ending(bench, log):
             training = make_training(task, schedule, acquisition, record=log, observer=monitor)
             training.run(checkpoint.epoch if checkpoint else 0)
@@ -117,16 +122,27 @@ def make_training(
     )
 
 
-def restore(task: Task, schedule: Schedule, checkpoint: Checkpoint, reader: LogReader) -> None:
+def make_guard(task: Task, note: Note | None = None) -> DriftGuard | None:
+    """Return the guard that the experiment asks for, if it does."""
+    drift = task.experiment.drift
+    return None if drift is None else DriftGuard(drift, task.infos, note)
+
+
+def restore(
+    task: Task, schedule: Schedule, checkpoint: Checkpoint, reader: LogReader, guard: DriftGuard | None = None
+) -> None:
     """Put rule and schedule into the state they were in at `checkpoint`."""
     task.rule.restore(checkpoint.arrays)
     if isinstance(schedule, Cached):
         stage = min(checkpoint.epoch // task.rule.epochs, len(task.stages) - 1)
         for block in range(task.stages[stage].start + 1):
-            rows = reader.rows(0, checkpoint.next_id - 1, block=block, drives=False)
+            first_id = 0 if guard is None else guard.valid_from
+            rows = reader.rows(first_id, checkpoint.next_id - 1, block=block, drives=False)
             kept = np.isin(rows.purposes, ("train", "statistics"))
             if kept.any():
-                schedule.keep(block, rows.samples[kept], rows.labels[kept], rows.values[kept])
+                values = rows.values[kept]
+                values = values if guard is None else guard.corrected_then(block, rows.ids[kept], values)
+                schedule.keep(block, rows.samples[kept], rows.labels[kept], values)
 
 
 def test(task: Task, acquisition: Acquisition, purpose: Purpose) -> Evaluation:

@@ -1,7 +1,8 @@
 """The training loop: epochs and batches, every draw named by seed and epoch so that it can be repeated exactly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from labctl.network.label import Vectors
 from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.evaluation import score_samples
+from labctl.orchestrator.references import Remixed
 from labctl.orchestrator.schedules import Schedule, carry_out
 
 STATISTICS_SAMPLES = 200
@@ -88,6 +90,8 @@ class Training:
         self._record = record
         self._checkpoint_every = checkpoint_every
         self._observer = observer
+        self._whole = True
+        """Whether everything trained on in this epoch is of the medium as it is."""
 
     def run(self, first_epoch: int = 0, until_epoch: int | None = None) -> None:
         """Train from `first_epoch` (counted from 0; its state restored by the caller) to `until_epoch` or the end."""
@@ -107,10 +111,31 @@ class Training:
                 self._checkpoint(epoch + 1)
 
     def _prepare(self, stage: int) -> None:
-        self._acquisition.begin(named_generator(self._seed, "order", "statistics", stage))
-        carry_out(statistics(self._rule, self._batch, self._seed, stage, self._stages[stage]), self._schedule)
+        while True:
+            self._acquisition.begin(named_generator(self._seed, "order", "statistics", stage))
+            try:
+                carry_out(statistics(self._rule, self._batch, self._seed, stage, self._stages[stage]), self._schedule)
+            except Remixed:
+                self._schedule.forget()
+            else:
+                return
+
+    def _step(self, step: Callable[[], Requests[Metrics]], epoch: int) -> Metrics:
+        """Carry out a training step; with another medium, encoders and statistics first, and the step from its start.
+
+        The weights stay as they are and go on learning.
+        """
+        while True:
+            try:
+                return carry_out(step(), self._schedule)
+            except Remixed:
+                self._schedule.forget()
+                self._whole = False
+                self._prepare(epoch // self._rule.epochs)
+                self._acquisition.begin(named_generator(self._seed, "order", epoch, self._acquisition.next_id))
 
     def _epoch(self, epoch: int, blocks: range) -> Metrics:
+        self._whole = True
         generator = named_generator(self._seed, "epoch", epoch)
         self._acquisition.begin(named_generator(self._seed, "order", epoch))
         order = generator.permutation(len(self._batch.samples))
@@ -122,7 +147,7 @@ class Training:
             if self._shifts is not None:
                 batch = replace(batch, features=self._shifts(batch.features, generator))
             progress = (epoch % self._rule.epochs + start / len(order)) / self._rule.epochs
-            metrics = carry_out(self._rule.step(batch, generator, progress, blocks), self._schedule)
+            metrics = self._step(partial(self._rule.step, batch, generator, progress, blocks), epoch)
             if self._record is not None:
                 self._record.append_step(self._acquisition.step, epoch, metrics)
             self._acquisition.step += 1
@@ -133,7 +158,7 @@ class Training:
     def _report(self, epoch: int, metrics: Metrics) -> None:
         if self._record is None or self._observer is None:
             return
-        if self._schedule.remembers_training:
+        if self._schedule.remembers_training and self._whole:
             whole = self._batch
             scores = score_samples(self._rule, self._schedule, whole.features, whole.samples, "train")
             metrics = {**metrics, "train_accuracy": float((scores.argmax(axis=1) == whole.labels).mean())}

@@ -11,7 +11,7 @@ from labctl.contract.layer import PhysicalLayer
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task
 from labctl.orchestrator.replay import RecordedRows
-from labctl.orchestrator.session import make_training, test
+from labctl.orchestrator.session import make_guard, make_training, test
 from labctl.record.reader import LogReader
 
 
@@ -41,7 +41,9 @@ def verify(task: Task, reader: LogReader, simulators: Sequence[PhysicalLayer] | 
     if checkpoint is None:
         raise RecordError("the run has no checkpoint yet; there is nothing to verify")
     recorded = RecordedRows(reader, len(task.infos))
-    acquisition = Acquisition(task.rule.network, task.infos, None, simulators=simulators, recorded=recorded)
+    acquisition = Acquisition(
+        task.rule.network, task.infos, None, simulators=simulators, recorded=recorded, guard=make_guard(task)
+    )
     training = make_training(task, task.schedule(acquisition), acquisition)
     training.run(until_epoch=checkpoint.epoch)
     arrays = task.rule.arrays()

@@ -27,6 +27,7 @@ BATCH_ROWS = 8192
 _SELECT_PASSES = """
     SELECT key, step, block, purpose, sample, label, state, status, time_s, drive, response FROM passes
     WHERE key BETWEEN :first AND :last AND (:block IS NULL OR block = :block) AND (:status IS NULL OR status = :status)
+          AND (:purpose IS NULL OR purpose = :purpose)
     ORDER BY key LIMIT :limit
 """
 
@@ -113,7 +114,15 @@ class LogReader:
         """Return the states of layers that passes were measured in, in order of appearance."""
         return list(self._states().values())
 
-    def rows(self, first_id: int, last_id: int, *, block: int | None = None, drives: bool = True) -> RecordedPasses:
+    def rows(
+        self,
+        first_id: int,
+        last_id: int,
+        *,
+        block: int | None = None,
+        purpose: str | None = None,
+        drives: bool = True,
+    ) -> RecordedPasses:
         """Return the accepted passes with `first_id` <= id <= `last_id`, in order of id.
 
         Without `drives`, which a long run has more of than memory, their array is (n, 0).
@@ -121,7 +130,7 @@ class LogReader:
         Accepted is the last repeat whose status is OK; ids without one are left out. Passes of blocks that differ in
         the form of drives or responses are read one `block` at a time: mixing them raises `ValueError`.
         """
-        good = self.passes(first_id, last_id, block=block, status=RowStatus.OK)
+        good = self.passes(first_id, last_id, block=block, purpose=purpose, status=RowStatus.OK)
         parts = [part if drives else _without_drives(part) for part in good]
         if not parts:
             return _decode([], LayerState("", "", 0, 0, "<f4"))
@@ -137,10 +146,12 @@ class LogReader:
         last_id: int = MAX_ID,
         *,
         block: int | None = None,
+        purpose: str | None = None,
         status: RowStatus | None = None,
     ) -> Iterator[RecordedPasses]:
         """Yield all passes in order of id and repeat, in parts of at most `BATCH_ROWS` rows and one state each."""
-        wanted = {"last": last_id * REPEATS_PER_ID + REPEATS_PER_ID - 1, "block": block, "status": status}
+        last = last_id * REPEATS_PER_ID + REPEATS_PER_ID - 1
+        wanted = {"last": last, "block": block, "purpose": purpose, "status": status}
         first = first_id * REPEATS_PER_ID
         while batch := self._select(_SELECT_PASSES, wanted | {"first": first, "limit": BATCH_ROWS}):
             states = self._states()  # after the batch: a running writer may have added the one it needs
@@ -151,6 +162,14 @@ class LogReader:
                     raise damaged(self.path, error) from error
             first = batch[-1][0] + 1
 
+    def purpose_of(self, row_id: int) -> str | None:
+        """Return what row `row_id` was measured for, whether it was accepted or not; None when there is none."""
+        first = row_id * REPEATS_PER_ID
+        query = "SELECT purpose FROM passes WHERE key BETWEEN ? AND ? LIMIT 1"
+        for (purpose,) in self._select(query, (first, first + REPEATS_PER_ID - 1)):
+            return str(purpose)
+        return None
+
     def blocks(self) -> list[int]:
         """Return the numbers of the blocks that passes were measured for."""
         return [block for (block,) in self._select("SELECT DISTINCT block FROM passes ORDER BY block")]
@@ -158,6 +177,13 @@ class LogReader:
     def count_by_purpose(self) -> dict[str, int]:
         """Return the number of passes, accepted or not, by purpose."""
         return dict(self._select("SELECT purpose, count(*) FROM passes GROUP BY purpose"))
+
+    def count_rows(self, first_id: int, last_id: int, block: int) -> int:
+        """Return how many ids from `first_id` to `last_id` passes of a block were measured under."""
+        bounds = first_id * REPEATS_PER_ID, last_id * REPEATS_PER_ID + REPEATS_PER_ID - 1
+        query = "SELECT count(DISTINCT id) FROM passes WHERE key BETWEEN ? AND ? AND block = ?"
+        ((count,),) = self._select(query, (*bounds, block))
+        return int(count)
 
     def count_by_block(self) -> dict[int, int]:
         """Return the number of passes, accepted or not, by block."""

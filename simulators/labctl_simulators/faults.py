@@ -8,7 +8,7 @@ simulated instrument asks `FaultSchedule` before each exchange.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,6 +29,7 @@ from labctl.contract.layer import (
     Stop,
 )
 from labctl.contract.units import Seconds
+from labctl_simulators.disturbances import ChannelChanges, Disturbance
 
 StatusFaultKind = Literal["clipped", "xrun", "stale", "overload", "failed"]
 FaultKind = Literal[StatusFaultKind, "error", "delay"]
@@ -73,10 +74,23 @@ class FaultPlan(Settings):
     """All faults of a layer or an instrument. `seed` draws those that come at a rate."""
 
     seed: int = Field(default=0, ge=0, description="draws the faults that come at a rate")
-    faults: tuple[Fault, ...] = Field(alias="list", min_length=1, description="what goes wrong, and when")
+    faults: tuple[Fault, ...] = Field(alias="list", default=(), description="what goes wrong, and when")
+    disturbances: tuple[Disturbance, ...] = Field(default=(), description="what changes for good, and when")
 
-    def require_kinds(self, possible: Sequence[FaultKind], what: str) -> None:
-        """Raise `SettingError` for a fault of another kind than those `possible` for what it befalls."""
+    @model_validator(mode="after")
+    def _something_is_planned(self) -> "FaultPlan":
+        if not self.faults and not self.disturbances:
+            raise SettingError(("list",), "nothing is planned; expected `list`, `disturbances` or both")
+        return self
+
+    def require_kinds(
+        self, possible: Sequence[FaultKind], what: str, *, disturbances: Sequence[str] = ("gain", "offset", "dead")
+    ) -> None:
+        """Raise `SettingError` for a fault or disturbance of a kind that is not possible for what it befalls."""
+        for place, disturbance in enumerate(self.disturbances):
+            if disturbance.kind not in disturbances:
+                message = f"{what} knows no disturbance {disturbance.kind}; expected one of {', '.join(disturbances)}"
+                raise SettingError(("faults", "disturbances", place, "kind"), message)
         for place, fault in enumerate(self.faults):
             if fault.kind not in possible:
                 message = f"{what} has no faults of kind {fault.kind}; expected one of {', '.join(possible)}"
@@ -84,6 +98,8 @@ class FaultPlan(Settings):
 
     def striking(self, row_id: int, repeat: int) -> tuple[Fault, ...]:
         """Return what strikes row `row_id` when it is measured for the `repeat`-th time, counted from 1."""
+        if not self.faults:
+            return ()
         # A row id is any int64; a spawn key holds unsigned words.
         key = (row_id % 2**64, repeat)
         chances = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key)).random(len(self.faults))
@@ -149,6 +165,9 @@ class FaultyLayer:
     """
 
     def __init__(self, layer: PhysicalLayer, plan: FaultPlan, clock: Clock) -> None:
+        """Raise `SettingError` for a disturbance that cannot befall any layer."""
+        plan.require_kinds(get_args(FaultKind), f"layer '{layer.info.name}'")
+        self._changes = ChannelChanges(plan.disturbances, plan.seed, [channel.name for channel in layer.info.outputs])
         self._layer = layer
         self._clock = clock
         self._schedule = FaultSchedule(plan)
@@ -217,6 +236,7 @@ class FaultyLayer:
 
     def _marked(self, chunk: Responses, status: RowStatus) -> Responses:
         """Return a chunk as the fault leaves it; one that is struck has one row."""
+        chunk = replace(chunk, values=self._changes.apply(chunk.values, chunk.ids))
         measured, self._measured = self._measured, chunk.values[-1:]
         if status == RowStatus.OK:
             return chunk

@@ -10,6 +10,7 @@ PURPOSES = {
     "test": "to test on samples never learnt from",
     "evaluate": "to test again later",
     "predict": "to classify new samples",
+    "baseline": "to know the layer itself",
     "reference": "to watch the layer itself",
 }
 

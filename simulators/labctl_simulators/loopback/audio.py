@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -21,6 +22,7 @@ from labctl.contract.driver import BuildContext, InstrumentDriver, Settings
 from labctl.contract.errors import InstrumentError, SettingError, blaming
 from labctl.contract.layer import RowStatus
 from labctl.contract.units import Celsius, DecibelFullScale, Hertz, Metres
+from labctl_simulators.disturbances import ChannelChanges, Move, TemperatureChange
 from labctl_simulators.faults import FaultPlan, FaultSchedule, Strike
 from labctl_simulators.physics.cavity import Box, Loudspeaker, check_size, impulse_responses, place
 from labctl_simulators.physics.convolution import ResponseMatrix
@@ -96,7 +98,8 @@ class SimulatedInterfaceSettings(Settings):
     @model_validator(mode="after")
     def _faults_of_a_sound_card(self) -> "SimulatedInterfaceSettings":
         if self.faults is not None:
-            self.faults.require_kinds(("clipped", "xrun", "error", "delay"), "a sound card")
+            lasting = ("gain", "dead", "temperature", "moved")
+            self.faults.require_kinds(("clipped", "xrun", "error", "delay"), "a sound card", disturbances=lasting)
         return self
 
     @model_validator(mode="after")
@@ -124,7 +127,11 @@ class SimulatedInterface:
             points_m = place(settings.box.box, n_speakers + len(settings.microphones), _rng(settings.seed, _POSITIONS))
         self.speakers_m, self.microphones_m = points_m[:n_speakers], points_m[n_speakers:]
         self._drift = _Drift(settings.drift, len(settings.microphones), _rng(settings.seed, _DRIFT))
-        self._cavity: ResponseMatrix | None = None
+        plan = settings.faults
+        self._disturbances = () if plan is None else plan.disturbances
+        self._changes = ChannelChanges(self._disturbances, 0 if plan is None else plan.seed, self.inputs)
+        self._media = tuple(each for each in self._disturbances if isinstance(each, (TemperatureChange, Move)))
+        self._cavities: dict[int, ResponseMatrix] | None = None
         self._epoch_s = 0.0
         self._plays: Counter[int] = Counter()
         self._faults = None if settings.faults is None else FaultSchedule(settings.faults)
@@ -163,17 +170,10 @@ class SimulatedInterface:
 
     def open(self) -> None:
         """Compute the box's impulse responses; does nothing when already open."""
-        if self._cavity is not None:
+        if self._cavities is not None:
             return
-        responses_pa = impulse_responses(
-            self._settings.box.box,
-            LOUDSPEAKER,
-            self.speakers_m,
-            self.microphones_m,
-            samplerate_hz=self.samplerate_hz,
-            highest_mode_hz=self._highest_mode_hz,
-        )
-        self._cavity = ResponseMatrix(responses_pa / FULL_SCALE_PA)
+        self._cavities = {}
+        self._cavity(-1)
         # POSIX time at laboratory time zero: recordings are stamped with the time that the laboratory counts.
         self._epoch_s = time.time() - self._clock.now_s()
         self._plays.clear()
@@ -186,12 +186,16 @@ class SimulatedInterface:
         Raises `InstrumentError` when closed, for a burst that does not fit the speakers or their levels, and where an
         error is planned.
         """
-        if self._cavity is None:
+        if self._cavities is None:
             raise InstrumentError(self._name, "the interface is not open", command="exchange")
-        cavity, ringing = self._cavity, self._cavity.silence()
+        cavity = self._cavity(-1)
+        ringing = cavity.silence()
         for burst in bursts:
             self._check(burst)
             strike = self._strike(burst.id)
+            if self._cavity(burst.id) is not cavity:
+                cavity = self._cavity(burst.id)
+                ringing = cavity.silence()
             ringing, heard = cavity.stream(ringing, self._radiated(burst.samples))
             duration_s = len(burst.samples) / self.samplerate_hz
             samples = _marked(self._digitised(heard, burst.id, duration_s), strike.status)
@@ -204,7 +208,29 @@ class SimulatedInterface:
 
     def close(self) -> None:
         """Forget the impulse responses."""
-        self._cavity = None
+        self._cavities = None
+
+    def _cavity(self, row_id: int) -> ResponseMatrix:
+        """Return the box as it is when a row is played, after all disturbances of its medium until then."""
+        past = [each for each in self._media if each.row <= row_id]
+        cavities = self._cavities if self._cavities is not None else {}
+        if len(past) not in cavities:
+            box, speakers_m = self._settings.box.box, self.speakers_m.copy()
+            for each in past:
+                if isinstance(each, TemperatureChange):
+                    box = replace(box, temperature_c=each.temperature_c)
+                else:
+                    speakers_m[0, 0] = (speakers_m[0, 0] + each.distance_m) % box.size_m[0]
+            responses_pa = impulse_responses(
+                box,
+                LOUDSPEAKER,
+                speakers_m,
+                self.microphones_m,
+                samplerate_hz=self.samplerate_hz,
+                highest_mode_hz=self._highest_mode_hz,
+            )
+            cavities[len(past)] = ResponseMatrix(responses_pa / FULL_SCALE_PA)
+        return cavities[len(past)]
 
     def _check(self, burst: Burst) -> None:
         command = f"burst {burst.id}"
@@ -237,7 +263,8 @@ class SimulatedInterface:
         rng = _rng(self._settings.seed, _NOISE, row_id, self._plays[row_id])
         samples = rng.standard_normal(heard.shape[::-1], dtype=np.float32)
         samples *= np.float32(_fraction(self._settings.noise_dbfs))
-        samples += heard.T * self._drift.gains(row_id * duration_s)[:, None]
+        gains = self._changes.apply(self._drift.gains(row_id * duration_s)[None], np.array([row_id]))
+        samples += heard.T * gains.T
         return np.clip(samples, -1.0, 1.0, out=samples).T
 
 
