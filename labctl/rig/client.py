@@ -5,9 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labctl.config.loading import LoadedRig
+from labctl.contract.capabilities import ParameterSink, WrittenParameters
 from labctl.contract.errors import InstrumentError
-from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, Responses, RowIds, Stop
+from labctl.contract.layer import Channel, Drives, LayerInfo, PhysicalLayer, Responses, RowIds, Stop
 from labctl.contract.safety import Safeguarded
 from labctl.rig.host_process import HostLostError, HostProcess
 from labctl.rig.lock import this_owner
@@ -20,6 +24,12 @@ POLL_S = 0.05
 _log = logging.getLogger(__name__)
 
 
+def _hosted_layer(host: "HostedRig", name: str, layer: PhysicalLayer) -> PhysicalLayer:
+    if isinstance(layer, ParameterSink):
+        return HostedTunableLayer(host, name, layer.info, layer.parameters, layer.written)
+    return HostedLayer(host, name, layer.info)
+
+
 def hosted(loaded: LoadedRig, rig: Rig) -> Rig:
     """Return `rig`, built from `loaded`, with all of it in a host process if one of its parts needs that.
 
@@ -30,7 +40,7 @@ def hosted(loaded: LoadedRig, rig: Rig) -> Rig:
     if loaded.rig.host.when == "needed" and not needed:
         return rig
     host = HostedRig(loaded, rig)
-    layers: dict[str, PhysicalLayer] = {name: HostedLayer(host, name, layer.info) for name, layer in rig.layers.items()}
+    layers: dict[str, PhysicalLayer] = {name: _hosted_layer(host, name, layer) for name, layer in rig.layers.items()}
     return replace(rig, layers=layers, host=host)
 
 
@@ -79,6 +89,21 @@ class HostedRig:
             yield from self._chunks(host, layer, drives, ids, stop)
         except HostLostError as lost:
             raise self._failed(lost) from None
+
+    def write_parameters(self, layer: str, values: NDArray[np.floating]) -> WrittenParameters:
+        """Set parameters of a layer; see `ParameterSink`."""
+        host = self._host
+        if host is None:
+            raise InstrumentError(layer, "it is not open", command="write parameters")
+        self._safe = False
+        try:
+            with host.asking("write", {"values": values}, layer=layer) as asked:
+                message = asked.answer(None)
+        except HostLostError as lost:
+            raise self._failed(lost) from None
+        assert message is not None, "without a time limit there is an answer or an error"
+        self._take(message)
+        return WrittenParameters(message.arrays["commanded"], message.arrays["applied"])
 
     def make_safe(self) -> None:
         """Return when everything is safe. Raises `InstrumentError` when neither host nor guard could make it so."""
@@ -177,3 +202,34 @@ class HostedLayer:
     def close(self) -> None:
         """Close the rig."""
         self._host.close()
+
+
+class HostedTunableLayer(HostedLayer):
+    """A layer of a rig in a host process that has parameters of its own: a `ParameterSink`."""
+
+    def __init__(
+        self,
+        host: HostedRig,
+        name: str,
+        info: LayerInfo,
+        parameters: tuple[Channel, ...],
+        begin: WrittenParameters,
+    ) -> None:
+        super().__init__(host, name, info)
+        self._parameters = parameters
+        self._written = begin
+
+    @property
+    def parameters(self) -> tuple[Channel, ...]:
+        """Describe the parameters."""
+        return self._parameters
+
+    @property
+    def written(self) -> WrittenParameters:
+        """Return the last write; before the first, what the layer begins with."""
+        return self._written
+
+    def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
+        """Set the parameters in the host. Raises `DriveError`, `InstrumentError`."""
+        self._written = self._host.write_parameters(self._name, values)
+        return self._written

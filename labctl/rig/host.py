@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from labctl.config.loading import rig_from_text
 from labctl.config.rig import HostSettings
+from labctl.contract.capabilities import ParameterSink
 from labctl.contract.errors import InputError, InstrumentError, LabctlError
 from labctl.contract.layer import LayerInfo, Responses
 from labctl.rig.children import ALL_SAFE, log_to_stderr, outlive_signals
@@ -155,6 +156,9 @@ class Host:
             self._guard.safe(certain=False)
             measurement = self._under_way[head["id"]] = Measurement()
             self._worker.put(lambda: self._measure(message, measurement))
+        elif message.kind == "write":
+            self._guard.safe(certain=False)
+            self._worker.put(lambda: self._write(message))
         elif message.kind in ("more", "stop"):
             measurement = self._under_way.get(head["measurement"])
             if measurement is not None:
@@ -187,6 +191,19 @@ class Host:
             self._answer(message, error_as_head(error, traceback.format_exc()))
         finally:
             del self._under_way[message.head["id"]]
+
+    def _write(self, message: Message) -> None:
+        """Set parameters of a layer and answer with what was written."""
+        try:
+            with self._worker.call(self._patience_s):
+                layer = self._rig.layers[message.head["layer"]]
+                assert isinstance(layer, ParameterSink), "the client knows which layers have parameters"
+                written = layer.write_parameters(message.arrays["values"])
+            arrays = {"commanded": written.commanded, "applied": written.applied}
+            self._answer(message, {"kind": "done"}, arrays)
+        except Exception as error:  # noqa: BLE001 - the orchestrator is told, whatever it is
+            self._doubtful = self._doubtful or not isinstance(error, InputError)
+            self._answer(message, error_as_head(error, traceback.format_exc()))
 
     def _end_of(self, measurement: Measurement) -> dict[str, object]:
         """Return how a measurement ended that did not fail."""
