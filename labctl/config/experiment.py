@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, m
 from pydantic_core import CoreSchema
 
 from labctl.config.names import FileName, LayerAddress, Name, PartName
-from labctl.config.training import Training
+from labctl.config.training import PhyllOptions, Training
 from labctl.config.unattended import Drift, Unattended
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
@@ -272,7 +272,7 @@ class Experiment(Settings):
     @property
     def compiled(self) -> bool:
         """Whether updates are compiled."""
-        return self.training.rule == "phyll" and self.training.arithmetic == "fused"
+        return isinstance(self.training, PhyllOptions) and self.training.arithmetic == "fused"
 
     @model_validator(mode="after")
     def _rigs_named_once(self) -> Self:
@@ -287,7 +287,7 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _all_labels_leave_nothing_to_draw(self) -> Self:
         training = self.training
-        if training.rule == "phyll" and training.negatives == "all" and training.hardness:
+        if isinstance(training, PhyllOptions) and training.negatives == "all" and training.hardness:
             what = "hardness chooses among wrong labels, but negatives is all of them; expected one of the two"
             raise SettingError(("training", "hardness"), what)
         return self

@@ -45,12 +45,15 @@ class Gradual(_Rule):
 
 
 class _BlockByBlock(Gradual):
+    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
+
+
+class _AnySchedule(Gradual):
     schedule: Schedule = Field(
         default="cached",
         description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
         "block after block, each cached",
     )
-    inner_steps: int = Field(default=10, ge=1, description="updates per batch of measured responses")
 
 
 class _AllBlocksAtOnce(Gradual):
@@ -59,12 +62,11 @@ class _AllBlocksAtOnce(Gradual):
     )
 
 
-class PhyllTraining(_BlockByBlock):
-    """Physical local learning: every block separates positive from negative passes by its goodness."""
+class PhyllOptions(_BlockByBlock):
+    """What PhyLL is told, whatever trains beside the weights."""
 
     labelled = True
 
-    rule: Literal["phyll"]
     theta: float = Field(default=4.0, gt=0, description="sharpness of the loss on the goodness")
     loss: Literal["pairs", "softmax"] = Field(
         default="pairs",
@@ -92,7 +94,28 @@ class PhyllTraining(_BlockByBlock):
         return self
 
 
-class ReferencePhyllTraining(_BlockByBlock):
+class PhyllTraining(PhyllOptions, _AnySchedule):
+    """Physical local learning: every block separates positive from negative passes by its goodness."""
+
+    rule: Literal["phyll"]
+
+
+class TunedPhyllTraining(PhyllOptions):
+    """PhyLL, and the hardware's own parameters trained in place by simultaneous perturbation of its loss."""
+
+    rule: Literal["phyll-spsa"]
+    schedule: Literal["joint"] = Field(
+        default="joint", description="every pass is measured, as the hardware is another after each update"
+    )
+    perturbation: float = Field(
+        default=0.25, gt=0, le=1, description="length of a perturbation, as a share of each parameter's range"
+    )
+    parameter_lr: float = Field(
+        default=0.02, gt=0, description="learning rate of the parameters, as a share of their ranges"
+    )
+
+
+class ReferencePhyllTraining(_BlockByBlock, _AnySchedule):
     """Class-wise references: a direction per class and block, so that no label need enter; one pass per sample."""
 
     rule: Literal["phyll-reference"]
@@ -121,7 +144,7 @@ class ContrastivePhyllTraining(_AllBlocksAtOnce):
         return self
 
 
-class ForwardForwardTraining(_BlockByBlock):
+class ForwardForwardTraining(_BlockByBlock, _AnySchedule):
     """Forward-forward: every block is to be loud for true labels and quiet for wrong ones."""
 
     labelled = True
@@ -202,6 +225,7 @@ class ReadoutTraining(_Rule):
 
 Training = Annotated[
     PhyllTraining
+    | TunedPhyllTraining
     | ReferencePhyllTraining
     | ContrastivePhyllTraining
     | ForwardForwardTraining

@@ -15,7 +15,7 @@ import scipy.linalg.cython_blas  # noqa: F401 # pyright: ignore[reportUnusedImpo
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from labctl.config.training import PhyllTraining
+from labctl.config.training import PhyllOptions
 from labctl.learning.adam import Adam
 from labctl.learning.loss import Goodness
 from labctl.network.block import Block
@@ -36,7 +36,7 @@ def compiled(function: CompiledT) -> CompiledT:
 class FusedUpdate:
     """The update of `NumpyUpdate`, equal to it up to rounding."""
 
-    def __init__(self, settings: PhyllTraining, block: Block, candidates: int) -> None:
+    def __init__(self, settings: PhyllOptions, block: Block, candidates: int) -> None:
         self._block = block
         self._candidates = candidates
         self._steps = settings.inner_steps

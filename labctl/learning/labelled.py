@@ -53,8 +53,7 @@ class LabelledPasses(LearningRule):
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
             features = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
             if index in blocks:
-                found = self._updates[index].train(features, progress)
-                self.work.update += self._inner_steps * 2 * labels.size * block.weights.size
+                found = self._train(index, features, progress)
                 metrics |= self._block_metrics(found, index)
                 total = total + found
             if index + 1 < blocks.stop:
@@ -82,6 +81,11 @@ class LabelledPasses(LearningRule):
     @abstractmethod
     def _goodness(self, block: int, outputs: Vectors) -> NDArray[np.floating]:
         """Return the goodness (n,) of a block's `outputs` (n, units)."""
+
+    def _train(self, block: int, features: Vectors, progress: float) -> Goodness:
+        """Take the inner steps of one block on `features` (n k, n_features + 1); return the goodness (n, k)."""
+        self.work.update += self._inner_steps * 2 * len(features) * self.network.blocks[block].weights.size
+        return self._updates[block].train(features, progress)
 
     def _block_metrics(self, found: Goodness, index: int) -> dict[str, float]:
         positive, negative = found[:, 0], found[:, 1:]

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.training import PhyllTraining
+from labctl.config.training import PhyllOptions
 
 Goodness = NDArray[np.floating]
 """Goodness (n, k) of k labels of each of n samples, the true label first."""
@@ -87,6 +87,6 @@ class SoftmaxLoss:
         return softmax(self._theta * goodness)
 
 
-def make_loss(settings: PhyllTraining) -> LocalLoss:
+def make_loss(settings: PhyllOptions) -> LocalLoss:
     """Return the loss an experiment asks for."""
     return SoftmaxLoss(settings.theta) if settings.loss == "softmax" else PairLoss(settings.theta)

@@ -11,7 +11,7 @@ softmax over the labels measured are this project's options.
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.training import PhyllTraining
+from labctl.config.training import PhyllOptions
 from labctl.learning.labelled import LabelledPasses
 from labctl.learning.loss import make_loss
 from labctl.learning.negatives import Negatives
@@ -25,7 +25,7 @@ from labctl.network.network import Network
 class Phyll(LabelledPasses):
     """The rule with its options; by default as published: one uniform wrong label, `inner_steps` Adam steps on it."""
 
-    def __init__(self, settings: PhyllTraining, network: Network, _: Surroundings) -> None:
+    def __init__(self, settings: PhyllOptions, network: Network, _: Surroundings) -> None:
         negatives = Negatives(network.label.n_classes, settings.negatives, sharpness=settings.hardness * settings.theta)
         super().__init__(
             network,

@@ -17,8 +17,8 @@ Purpose = Literal["statistics", "train", "view", "twin", "test", "evaluate", "pr
 """What rows are for. `train` rows carry the data set's own samples; those of a `view` or a `twin` do not."""
 
 ResultT = TypeVar("ResultT")
-Requests = Generator["Measure | Differentiate", NDArray[Any], ResultT]
-"""A computation that yields requests and is sent for each what it asks for: responses, a derivative."""
+Requests = Generator["Measure | Differentiate | Write", NDArray[Any], ResultT]
+"""A computation that yields requests and is sent for each what it asks for: responses, a derivative, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,11 @@ class Differentiate:
     block: int
     inputs: Vectors
     upstream: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Let the layer of `block` have its own parameters at `values` (n_parameters,) from the next measurement on."""
+
+    block: int
+    values: NDArray[np.float64]

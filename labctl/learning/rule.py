@@ -77,6 +77,9 @@ class LearningRule(ABC):
     differentiates = False
     """Whether it asks layers for their derivative, so that its weights follow from log and simulators together."""
 
+    tunes = False
+    """Whether it sets parameters of the hardware, so that layers change their state during the run."""
+
     def __init__(self, network: Network, *, epochs: int, batch: int, parts: Mapping[str, Part]) -> None:
         self.network = network
         self.epochs = epochs

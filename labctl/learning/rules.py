@@ -16,10 +16,12 @@ from labctl.learning.readout import Readout
 from labctl.learning.reference import ReferencePhyll
 from labctl.learning.rule import LearningRule, Surroundings
 from labctl.learning.spsa import Spsa
+from labctl.learning.tuned import TunedPhyll
 from labctl.network.network import Network
 
 RULES: Mapping[type[Settings], Callable[[Any, Network, Surroundings], LearningRule]] = {
     training.PhyllTraining: Phyll,
+    training.TunedPhyllTraining: TunedPhyll,
     training.ReferencePhyllTraining: ReferencePhyll,
     training.ContrastivePhyllTraining: ContrastivePhyll,
     training.ForwardForwardTraining: ForwardForward,

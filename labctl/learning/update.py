@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.training import PhyllTraining
+from labctl.config.training import PhyllOptions
 from labctl.learning.adam import Adam
 from labctl.learning.gradient import GoodnessGradient
 from labctl.learning.loss import Goodness, make_loss
@@ -37,7 +37,7 @@ class BlockUpdate(Protocol):
 class NumpyUpdate:
     """The update as NumPy computes it, one operation after the other."""
 
-    def __init__(self, settings: PhyllTraining, block: Block, candidates: int) -> None:
+    def __init__(self, settings: PhyllOptions, block: Block, candidates: int) -> None:
         self._block = block
         self._candidates = candidates
         self._steps = settings.inner_steps
@@ -62,7 +62,7 @@ class NumpyUpdate:
         self._adam.restore(arrays)
 
 
-def make_update(settings: PhyllTraining, block: Block, candidates: int) -> BlockUpdate:
+def make_update(settings: PhyllOptions, block: Block, candidates: int) -> BlockUpdate:
     """Return the update an experiment asks for; `candidates` labels are measured with each sample."""
     if settings.arithmetic == "fused":
         from labctl.learning.fused import FusedUpdate  # needs a package that not everybody has

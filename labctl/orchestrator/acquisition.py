@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.capabilities import Differentiable
+from labctl.contract.capabilities import Differentiable, ParameterSink
 from labctl.contract.errors import InputError, InstrumentError, RecordError
 from labctl.contract.layer import (
     Drives,
@@ -26,7 +26,7 @@ from labctl.contract.layer import (
     RowStatus,
     Stop,
 )
-from labctl.learning.requests import Differentiate, Measure, Purpose
+from labctl.learning.requests import Differentiate, Measure, Purpose, Write
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.order import counterbalanced_order
@@ -134,7 +134,9 @@ class Acquisition:
         self._on_rows = on_rows
         self._guard = guard
         self._generator = np.random.default_rng(0)
-        self._states: dict[int, str] = {}
+        self._states: dict[str, str] = {}
+        self._wanted: dict[int, NDArray[np.float64]] = {}
+        self._written: dict[str, NDArray[np.float64]] = {}
         self._switching = Switching(infos)
 
     def begin(self, generator: np.random.Generator) -> None:
@@ -176,6 +178,13 @@ class Acquisition:
             raise InputError(f"the derivative of layer '{name}' is needed, and no simulator that knows it is open")
         drives = self._network.blocks[request.block].encoder.encode(request.inputs).drives
         return layer.differentiate(drives, request.upstream)
+
+    def write(self, request: Write) -> None:
+        """Let the parameters of the block's layer be as requested when it is measured next.
+
+        They are written then and not before: rows that are recorded need no hardware in any state.
+        """
+        self._wanted[request.block] = request.values
 
     def _rows(self, request: Measure) -> tuple[Rows, NDArray[np.int64]]:
         """Return the rows of a request, and where in it (groups, k, reads) each of them belongs.
@@ -238,7 +247,8 @@ class Acquisition:
             missing = rows.first_id + int(np.argmin(done))
             raise RecordError(f"pass {missing} ({rows.purpose}) is not in the log")
         layer = self._layers[rows.block]
-        self._hold_state(layer, rows.block)
+        self._hold_state(layer)
+        self._write_parameters(layer, rows.block)
         first = 0 if self._recorded is None else self._recorded.attempts(rows)
         last = min(first + self._retries, REPEATS_PER_ID - 1)
         for repeat in range(first, last + 1):
@@ -256,9 +266,20 @@ class Acquisition:
             "see the pass log for its status, and mend the cause before `labctl resume`",
         )
 
-    def _hold_state(self, layer: PhysicalLayer, block: int) -> None:
+    def _write_parameters(self, layer: PhysicalLayer, block: int) -> None:
+        """Bring the layer into the state that its block wants, if it is not; it is held there from now on."""
+        wanted, name = self._wanted.get(block), layer.info.name
+        if wanted is None or np.array_equal(wanted, self._written.get(name, ())):
+            return
+        if not isinstance(layer, ParameterSink):
+            raise InstrumentError(name, "it has no parameters that can be set, though the run was begun with some")
+        layer.write_parameters(wanted)
+        self._written[name] = wanted
+        self._states[name] = layer.state_id
+
+    def _hold_state(self, layer: PhysicalLayer) -> None:
         """Raise `InstrumentError` when the layer is no longer in the state its earlier rows were measured in."""
-        state = self._states.setdefault(block, layer.state_id)
+        state = self._states.setdefault(layer.info.name, layer.state_id)
         if layer.state_id != state:
             raise InstrumentError(
                 layer.info.name,

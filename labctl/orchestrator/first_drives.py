@@ -4,6 +4,7 @@ from labctl.config.errors import ConfigError
 from labctl.config.loading import LoadedExperiment
 from labctl.contract.capabilities import DomainLimited
 from labctl.contract.layer import Misfit, find_misfit
+from labctl.learning.requests import Measure
 from labctl.learning.rule import Batch
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.training import statistics
@@ -37,7 +38,8 @@ def _fit_first_encoder(task: Task) -> None:
     """Fit the first block's encoder as the run will."""
     data = task.data
     batch = Batch(task.features[data.train_index], data.train_y, data.train_index)
-    next(statistics(task.rule, batch, task.experiment.seed, 0, task.stages[0]))
+    requests = statistics(task.rule, batch, task.experiment.seed, 0, task.stages[0])
+    next(request for request in requests if isinstance(request, Measure))
 
 
 def _placed(loaded: LoadedExperiment, task: Task, misfit: Misfit, sample: int, label: int) -> ConfigError:

@@ -5,13 +5,13 @@ to a (sample, label) pair never changes while the layer's state does not, so eac
 block after block, so that the same holds for each block in its turn.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.layer import ResponseValues
-from labctl.learning.requests import Differentiate, Measure, Purpose, Requests, ResultT
+from labctl.learning.requests import Differentiate, Measure, Purpose, Requests, ResultT, Write
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
@@ -42,6 +42,10 @@ class Schedule(Protocol):
         """Be told that what was measured no longer holds."""
         ...
 
+    def write(self, request: Write) -> None:
+        """Set parameters of a layer."""
+        ...
+
 
 class Joint:
     """Every request is measured when it is asked for."""
@@ -64,6 +68,10 @@ class Joint:
 
     def forget(self) -> None:
         """Nothing is remembered."""
+
+    def write(self, request: Write) -> None:
+        """Tell the layer."""
+        self._acquisition.write(request)
 
 
 class Cached:
@@ -106,6 +114,10 @@ class Cached:
     def forget(self) -> None:
         """Measure everything again when it is next asked for."""
         self._kept[:] = False
+
+    def write(self, request: Write) -> None:
+        """Tell the layer."""
+        self._acquisition.write(request)
 
     def keep(
         self, block: int, samples: NDArray[np.int64], labels: NDArray[np.int64], responses: ResponseValues
@@ -162,7 +174,17 @@ def carry_out(requests: Requests[ResultT], schedule: Schedule) -> ResultT:
     try:
         request = next(requests)
         while True:
-            answer = schedule.answer(request) if isinstance(request, Measure) else schedule.differentiate(request)
-            request = requests.send(answer)
+            request = requests.send(_answer(request, schedule))
     except StopIteration as finished:
         return finished.value
+
+
+def _answer(request: Measure | Differentiate | Write, schedule: Schedule) -> NDArray[Any]:
+    match request:
+        case Measure():
+            return schedule.answer(request)
+        case Differentiate():
+            return schedule.differentiate(request)
+        case Write():
+            schedule.write(request)
+            return np.empty(0)

@@ -18,7 +18,7 @@ from labctl.config.loading import LoadedExperiment
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import Drives, ResponseValues, RowStatus
 from labctl.data.load import PreparedData
-from labctl.learning.requests import Differentiate, Measure, Purpose
+from labctl.learning.requests import Differentiate, Measure, Purpose, Write
 from labctl.network.network import Network
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task, build_task
@@ -116,6 +116,9 @@ class Modelled:
         drives = self._network.blocks[request.block].encoder.encode(request.inputs).drives
         return self._models[request.block].differentiate(drives, request.upstream)
 
+    def write(self, request: Write) -> None:
+        """Leave the model as it is: it has no parameters of its own."""
+
 
 class Shuffled:
     """A schedule that answers for each sample with what was recorded for another, under the same label."""
@@ -148,6 +151,9 @@ class Shuffled:
     def differentiate(self, request: Differentiate) -> NDArray[np.float64]:
         """Return a gradient of zeros: what another sample answered does not depend on this one's drive."""
         return np.zeros_like(self._network.blocks[request.block].encoder.encode(request.inputs).drives, np.float64)
+
+    def write(self, request: Write) -> None:
+        """Change nothing: what is recorded is recorded."""
 
 
 def _linear(data: PreparedData) -> NDArray[np.bool_]:
