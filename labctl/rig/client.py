@@ -8,10 +8,10 @@ from typing import Any
 from labctl.config.loading import LoadedRig
 from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, Responses, RowIds, Stop
+from labctl.contract.messages import Message
 from labctl.contract.safety import Safeguarded
 from labctl.rig.host_process import HostLostError, HostProcess
 from labctl.rig.lock import this_owner
-from labctl.rig.messages import Message
 from labctl.rig.rig import Rig
 
 POLL_S = 0.05

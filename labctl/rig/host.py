@@ -22,11 +22,13 @@ from threadpoolctl import threadpool_limits
 
 from labctl.config.loading import rig_from_text
 from labctl.config.rig import HostSettings
+from labctl.contract.children import outlive_signals, own_streams
 from labctl.contract.errors import InputError, InstrumentError, LabctlError
 from labctl.contract.layer import LayerInfo, Responses
-from labctl.rig.children import ALL_SAFE, log_to_stderr, outlive_signals
+from labctl.contract.messages import Message, encode, read_message
+from labctl.rig.children import ALL_SAFE, log_to_stderr
 from labctl.rig.guarding import Guard
-from labctl.rig.messages import Message, encode, error_as_head, read_message
+from labctl.rig.messages import error_as_head
 from labctl.rig.rig import Rig, build_rig, close_parts, make_parts_safe, open_parts
 from labctl.rig.safe_plan import collect
 from labctl.rig.worker import Worker
@@ -45,7 +47,7 @@ def main() -> None:
     """Serve the orchestrator that is this process's parent."""
     outlive_signals()
     log_to_stderr()
-    stdin, stdout = _own_streams()
+    stdin, stdout = own_streams()
     try:
         begin = read_message(stdin)
     except EOFError:
@@ -282,14 +284,6 @@ class Host:
 def _end_process() -> NoReturn:
     sys.stderr.flush()
     os._exit(1)
-
-
-def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Return standard input and output for messages alone: what drivers print goes to standard error from now on."""
-    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-    return stdin, stdout
 
 
 def _reading(stream: BinaryIO) -> _Inbox:
