@@ -1,7 +1,7 @@
 """How a package lets virtual instruments answer on the wire in place of real ones.
 
 A package names its benches as entry points in the group `labctl.simulators`; an entry point's name is the driver of the
-simulated instrument whose physics the bench's instruments measure.
+simulated instrument, or the kind of the simulated layer, whose physics the bench's instruments measure.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labctl.contract.driver import Instrument
+from labctl.contract.layer import PhysicalLayer
 
 
 class VirtualBench(Protocol):
     """Virtual instruments on one piece of simulated physics, each at an address of its own."""
 
-    def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
-        """Serve `instruments`, settings by name as a rig file has them, and return their addresses by name.
+    def start(
+        self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, Mapping[str, Any]]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Serve `instruments`, settings by name as a rig file has them, and return by name those that lead to them.
 
-        `at` names addresses to take again where they are free. Raises `SettingError`, its way beginning with the
+        That is the address, at least. `at` holds such settings of an earlier time: places to take again where they are
+        free. Raises `SettingError`, its way beginning with the
         instrument's name, for settings that do not fit the physics.
         """
         ...
@@ -31,8 +35,10 @@ class VirtualBench(Protocol):
 class BenchSimulator:
     """The entry point of a bench: the `drivers` to which it can answer, and how it is built on its physics.
 
-    `build` raises `InputError` for physics that such instruments cannot measure.
+    `build` raises `InputError` for physics that such instruments cannot measure. `example` is the shipped rig file with
+    physics for who names none.
     """
 
     drivers: frozenset[str]
-    build: Callable[[Instrument], VirtualBench]
+    build: Callable[[Instrument | PhysicalLayer], VirtualBench]
+    example: str

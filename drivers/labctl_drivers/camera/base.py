@@ -289,15 +289,18 @@ class SourcedCamera:
     def _connect(self) -> None:
         identity = self._source.connect()
         try:
-            if self._identity and identity != self._identity:
-                cause = f"'{identity}' answers where '{self._identity}' did before: was it exchanged?"
-                raise InstrumentError(self._name, cause, command="connect")
+            self._require_same(identity)
             self._source.start()
         except BaseException:
             self._source.disconnect()
             raise
         self._identity = identity
         self._begin_anew()
+
+    def _require_same(self, identity: str) -> None:
+        if self._identity and identity != self._identity:
+            cause = f"'{identity}' answers where '{self._identity}' did before: was it exchanged?"
+            raise InstrumentError(self._name, cause, command="connect")
 
     def _reconnect(self, error: InstrumentError) -> None:
         """Look for a camera that is gone. Raises the last `InstrumentError` when it stays away."""

@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -41,9 +42,7 @@ class BaslerSource:
         pylon = self._pylon = self._library()
         with self._failing("connect"):
             factory = pylon.TlFactory.GetInstance()
-            found = [
-                device for device in factory.EnumerateDevices() if device.GetSerialNumber() == self._settings.address
-            ]
+            found = factory.EnumerateDevices([self._wanted()])
             if not found:
                 raise InstrumentError(self._name, self._absent(factory), command="connect")
             self._camera = pylon.InstantCamera(factory.CreateDevice(found[0]))
@@ -118,10 +117,21 @@ class BaslerSource:
             # pylon looks at this once, when it is loaded.
             os.environ.setdefault("PYLON_CAMEMU", "2")
         try:
-            from pypylon import pylon  # an extra, and slow to load
+            with warnings.catch_warnings():
+                # Its types have no module, which Python says is deprecated; made an error, that crashes the library.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                from pypylon import pylon  # an extra, and slow to load
         except ImportError as error:
             raise InstrumentError(self._name, "pypylon is not installed; install labctl[optics]") from error
         return pylon
+
+    def _wanted(self) -> Any:
+        """Return what the library looks for: looking everywhere takes seconds."""
+        wanted = self._pylon.DeviceInfo()
+        wanted.SetSerialNumber(self._settings.address)
+        if self._settings.address.startswith(EMULATED):
+            wanted.SetDeviceClass("BaslerCamEmu")
+        return wanted
 
     def _absent(self, factory: Any) -> str:
         there = ", ".join(device.GetSerialNumber() for device in factory.EnumerateDevices())
@@ -130,7 +140,7 @@ class BaslerSource:
     @contextmanager
     def _failing(self, command: str) -> Generator[None]:
         """Raise what the library raises as an `InstrumentError`."""
-        if self._camera is None and command not in ("connect",):
+        if self._camera is None and command != "connect":
             raise InstrumentError(self._name, "the camera is not connected", command=command)
         try:
             yield

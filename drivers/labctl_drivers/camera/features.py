@@ -41,8 +41,9 @@ def set_up(features: Features, settings: GenicamSettings, name: str) -> None:
     if settings.gain_db is not None:
         _set(features, name, _first_of(features, GAIN, name), settings.gain_db)
     _set_trigger(features, settings, name)
-    for feature, value in settings.features.items():
-        _set(features, name, feature, value)
+    for step in settings.features:
+        for feature, value in step.items():
+            _set(features, name, feature, value)
 
 
 def _set_region(features: Features, settings: GenicamSettings, name: str) -> None:

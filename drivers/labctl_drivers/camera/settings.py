@@ -87,8 +87,8 @@ class GenicamSettings(CameraSettings):
     pixel_format: str = Field(default="Mono8", description="as the camera names it; an unpacked grey one")
     gain_db: Decibel | None = Field(alias="gain", default=None, description="left as it is unless given")
     trigger: Trigger = Trigger()
-    features: dict[str, Feature] = Field(
-        default_factory=dict, description="further features by the camera's own names, set last and in this order"
+    features: tuple[Annotated[dict[str, Feature], Field(min_length=1, max_length=1)], ...] = Field(
+        default=(), description="further features by the camera's own names, set last, one after the other"
     )
 
     @field_validator("pixel_format")

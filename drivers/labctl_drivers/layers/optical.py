@@ -16,9 +16,18 @@ from labctl.contract.capabilities import WrittenParameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
-from labctl.contract.errors import DriveError, InstrumentError, SettingError
-from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, ResponseValues, RowIds, RowStatus, Stop
-from labctl.contract.layer import check_drives
+from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    Responses,
+    ResponseValues,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
 from labctl.contract.optics import Camera, Frame, FrameError, Light, Modulator
 from labctl_drivers.layers.optical_settings import OpticalSettings
 
@@ -53,11 +62,15 @@ class OpticalLayer:
         self._light = light
         self._clock = clock
         _check_parts(settings, modulator, camera)
-        self._counts = settings.outputs.pixels == 1 and settings.dark is None
+        with blaming("inputs"):
+            self._inputs = settings.inputs.blocks(modulator.shape, modulator.name)
+        with blaming("outputs"):
+            self._outputs = settings.outputs.blocks(camera.shape, camera.name)
+        self._counts = self._outputs.pixels == 1 and settings.dark is None
         self._info = self._describe(name)
         self._plane = np.full(modulator.shape, settings.background, np.uint8)
-        self._bias: Levels = np.zeros(settings.inputs.n_blocks, np.uint8)
-        self._references = _reference_levels(settings.inputs.n_blocks, modulator.levels)
+        self._bias: Levels = np.zeros(self._inputs.n_blocks, np.uint8)
+        self._references = _reference_levels(self._inputs.n_blocks, modulator.levels)
         self._open = False
         self._forget()
 
@@ -153,7 +166,7 @@ class OpticalLayer:
             _log.warning("row %d: %s", row_id, error)
             self._seen = None
             return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
-        blocks = self._settings.outputs.mean(frame.image)
+        blocks = self._outputs.mean(frame.image)
         status = self._status(frame, levels, blocks)
         return Row(row_id, self._values(frame, blocks), status, frame.time_s)
 
@@ -171,13 +184,13 @@ class OpticalLayer:
         if self._shown is not None and np.array_equal(self._shown, levels):
             return
         self._shown = None
-        self._settings.inputs.paint(levels, self._plane)
+        self._inputs.paint(levels, self._plane)
         self._modulator.show(self._plane)
         self._shown, self._shown_s = levels, self._clock.now_s()
 
     def _values(self, frame: Frame, blocks: Real) -> ResponseValues:
         if self._counts:
-            return self._settings.outputs.cut(frame.image).reshape(-1)
+            return self._outputs.cut(frame.image).reshape(-1)
         return blocks if self._dark is None else blocks - self._dark
 
     def _status(self, frame: Frame, levels: Levels, blocks: Real) -> RowStatus:
@@ -186,8 +199,8 @@ class OpticalLayer:
             self._require_following(blocks)
             return RowStatus.STALE
         full_scale = 2**self._camera.bits - 1
-        saturated = np.count_nonzero(self._settings.outputs.cut(frame.image) == full_scale)
-        share = saturated / (self._settings.outputs.n_blocks * self._settings.outputs.pixels**2)
+        saturated = np.count_nonzero(self._outputs.cut(frame.image) == full_scale)
+        share = saturated / (self._outputs.n_blocks * self._outputs.pixels**2)
         return RowStatus.OVERLOAD if share > self._settings.max_saturated else RowStatus.OK
 
     # ------------------------------------------------------------------------------------------------ light
@@ -204,9 +217,9 @@ class OpticalLayer:
         if dark is None or light is None or self._clock.now_s() < self._dark_until_s:
             return
         light.switch(on=False)
-        pictures = [self._blocks_of(self._shown_or_rest()) for _ in range(dark.frames)]
+        pictures = np.stack([self._blocks_of(self._shown_or_rest()) for _ in range(dark.frames)])
         light.switch(on=True)
-        self._dark = np.mean(pictures, axis=0, dtype=np.float64).astype(np.float32)
+        self._dark = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._dark_until_s = self._clock.now_s() + dark.every_s
 
     def _shown_or_rest(self) -> Levels:
@@ -240,10 +253,10 @@ class OpticalLayer:
         """Return the blocks of a picture that belongs to no row; one that fails is taken again."""
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._settings.outputs.mean(self._picture(levels).image)
+                return self._outputs.mean(self._picture(levels).image)
             except FrameError as error:
                 _log.warning("%s; once more", error)
-        return self._settings.outputs.mean(self._picture(levels).image)
+        return self._outputs.mean(self._picture(levels).image)
 
     def _forget(self) -> None:
         """Forget what was shown and seen."""
@@ -255,6 +268,10 @@ class OpticalLayer:
         self._dark: Real | None = None
         self._dark_until_s = float("-inf")
 
+    def _input_channels(self, letter: str) -> tuple[Channel, ...]:
+        unit, levels = self._settings.modulation.unit, self._modulator.levels
+        return tuple(Channel(f"{letter}{k}", unit, 0.0, 1.0, levels) for k in range(self._inputs.n_blocks))
+
     def _describe(self, name: str) -> LayerInfo:
         settings, modulator, camera = self._settings, self._modulator, self._camera
         parts = [modulator, camera, *([] if self._light is None else [self._light])]
@@ -263,8 +280,8 @@ class OpticalLayer:
         low = 0.0 if settings.dark is None else -full_scale
         return LayerInfo(
             name=name,
-            inputs=_input_channels(settings, modulator.levels, "x"),
-            outputs=tuple(Channel(f"y{k}", "counts", low, full_scale) for k in range(settings.outputs.n_blocks)),
+            inputs=self._input_channels("x"),
+            outputs=tuple(Channel(f"y{k}", "counts", low, full_scale) for k in range(self._outputs.n_blocks)),
             nominal_pass_s=modulator.settle_s + camera.expose_s,
             resources=frozenset(part.name for part in parts),
             simulated=all(part.simulated for part in parts),
@@ -285,8 +302,8 @@ class TunableOpticalLayer(OpticalLayer):
         clock: Clock,
     ) -> None:
         super().__init__(settings, modulator, camera, light, name, clock)
-        self._parameters = _input_channels(settings, modulator.levels, "bias")
-        begin = np.zeros(settings.inputs.n_blocks)
+        self._parameters = self._input_channels("bias")
+        begin = np.zeros(self._inputs.n_blocks)
         self._written = WrittenParameters(begin, begin)
 
     @property
@@ -335,21 +352,14 @@ def _reference_levels(n_inputs: int, levels: int) -> tuple[Levels, Levels]:
 
 
 def _check_parts(settings: OpticalSettings, modulator: Modulator, camera: Camera) -> None:
-    settings.inputs.require_within(modulator.shape, modulator.name, "inputs")
-    settings.outputs.require_within(camera.shape, camera.name, "outputs")
     if settings.background >= modulator.levels:
         raise SettingError(("background",), f"background: '{modulator.name}' has levels 0 to {modulator.levels - 1}")
     if camera.exposure_s < modulator.frame_s * (1 - 1e-6):
         raise SettingError(
             ("camera",),
-            f"'{camera.name}' exposes for {camera.exposure_s * 1e3:g} ms, shorter than the {modulator.frame_s * 1e3:.4g} "
-            f"ms in which '{modulator.name}' is refreshed: expose for a multiple of that",
+            f"'{camera.name}' exposes for {camera.exposure_s * 1e3:g} ms, shorter than the "
+            f"{modulator.frame_s * 1e3:.4g} ms in which '{modulator.name}' is refreshed: expose for a multiple of that",
         )
-
-
-def _input_channels(settings: OpticalSettings, levels: int, letter: str) -> tuple[Channel, ...]:
-    unit = settings.modulation.unit
-    return tuple(Channel(f"{letter}{k}", unit, 0.0, 1.0, levels) for k in range(settings.inputs.n_blocks))
 
 
 def _build(settings: OpticalSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> OpticalLayer:

@@ -3,60 +3,43 @@
 import math
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from labctl.contract.blocks import Blocks
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
-from labctl.contract.optics import Image, LevelPlane
 from labctl.contract.units import Seconds
 
 
 class Grid(Settings):
-    """Square blocks of `pixels` x `pixels`, side by side in `rows` and `columns`; counted row by row from the top left.
+    """Square blocks of pixels, side by side in `rows` and `columns`; counted row by row from the top left.
 
     On a modulator a block is a macro-pixel and one input, in a camera's picture one output: the mean of its pixels.
+    Without `pixels`, `left` and `top` they are as large as fits, in the middle.
     """
 
     rows: int = Field(ge=1, le=4096, description="of blocks")
     columns: int = Field(ge=1, le=4096, description="of blocks")
-    pixels: int = Field(default=1, ge=1, le=4096, description="along each side of a block")
-    left: int = Field(default=0, ge=0, le=65535, description="first column of pixels")
-    top: int = Field(default=0, ge=0, le=65535, description="first row of pixels")
+    pixels: int | None = Field(default=None, ge=1, le=4096, description="along each side of a block")
+    left: int | None = Field(default=None, ge=0, le=65535, description="first column of pixels")
+    top: int | None = Field(default=None, ge=0, le=65535, description="first row of pixels")
 
-    @property
-    def n_blocks(self) -> int:
-        """Number of blocks."""
-        return self.rows * self.columns
+    @model_validator(mode="after")
+    def _is_placed_or_not(self) -> "Grid":
+        placed = [value is not None for value in (self.pixels, self.left, self.top)]
+        if any(placed) and not all(placed):
+            raise SettingError((), "pixels, left and top belong together: state all three or none")
+        return self
 
-    def require_within(self, shape: tuple[int, int], whose: str, at: str) -> None:
-        """Raise `SettingError` at the setting `at` unless the grid lies within `shape` (rows, columns) of pixels."""
-        bottom, right = self.top + self.rows * self.pixels, self.left + self.columns * self.pixels
+    def blocks(self, shape: tuple[int, int], whose: str) -> Blocks:
+        """Return the blocks in `shape` (rows, columns) of pixels. Raises `ValueError` when they do not fit."""
+        if self.pixels is None or self.left is None or self.top is None:
+            return Blocks.in_the_middle(shape, self.rows, self.columns)
+        blocks = Blocks(self.rows, self.columns, self.pixels, self.left, self.top)
+        bottom, right = blocks.bottom_right
         if bottom > shape[0] or right > shape[1]:
-            raise SettingError(
-                (at,),
-                f"{at} reach to row {bottom}, column {right}; '{whose}' has {shape[0]} rows and {shape[1]} columns",
-            )
-
-    def paint(self, levels: NDArray[np.uint8], plane: LevelPlane) -> None:
-        """Set every block of `plane` (rows, columns) to its level, `levels` being (n_blocks,)."""
-        blocks = plane[self._extent].reshape(self.rows, self.pixels, self.columns, self.pixels, copy=False)
-        blocks[...] = levels.reshape(self.rows, 1, self.columns, 1)
-
-    def cut(self, image: Image) -> Image:
-        """Return the pixels of `image` (rows, columns) in the grid's extent."""
-        return image[self._extent]
-
-    def mean(self, image: Image) -> NDArray[np.float32]:
-        """Return the mean of every block (n_blocks,) of `image` (rows, columns)."""
-        blocks = self.cut(image).reshape(self.rows, self.pixels, self.columns, self.pixels)
-        return blocks.mean(axis=(1, 3), dtype=np.float64).reshape(-1).astype(np.float32)
-
-    @property
-    def _extent(self) -> tuple[slice, slice]:
-        bottom, right = self.top + self.rows * self.pixels, self.left + self.columns * self.pixels
-        return slice(self.top, bottom), slice(self.left, right)
+            raise ValueError(f"they reach to row {bottom}, column {right}; '{whose}' has {shape[0]} and {shape[1]}")
+        return blocks
 
 
 class AmplitudeModulation(Settings):

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from labctl.contract.errors import InputError, InstrumentError, SettingError
 from labctl.contract.optics import LevelPlane
 from labctl.contract.units import Hertz, Seconds
 from labctl_drivers.slm.window_link import WindowLink
-from labctl_drivers.slm.window_process import HEADER, Place
+from labctl_drivers.slm.window_process import Place
 
 OPEN_S = 20.0
 ANSWER_S = 2.0
@@ -55,10 +54,14 @@ class WindowSettings(Settings):
 
 
 class WindowModulator:
-    """A `Modulator` and `HealthCheckable`. `shown` counts the planes that the window has confirmed."""
+    """A `Modulator` and `HealthCheckable`. `shown` counts the planes that the window has confirmed.
+
+    `process` is the number of the window's process, 0 before the first.
+    """
 
     def __init__(self, settings: WindowSettings, name: str, lut: NDArray[np.uint8]) -> None:
         self.shown = 0
+        self.process = 0
         self._settings = settings
         self._name = name
         self._lut = lut
@@ -106,12 +109,11 @@ class WindowModulator:
         if self._window is not None:
             return
         (left, top), (width, height) = self._settings.position, self._settings.size
-        place = Place(self._settings.monitor, left, top, width, height)
-        self._window = WindowLink(self._name, self._settings.display)
+        place = Place(self._settings.display, self._settings.monitor, left, top, width, height)
+        self._window = WindowLink(self._name)
         try:
-            answer = json.loads(self._window.ask(json.dumps(place._asdict()).encode() + b"\n", OPEN_S, "open"))
-            if "error" in answer:
-                raise InstrumentError(self._name, answer["error"], command="open")
+            answer = self._window.ask({"place": place._asdict()}, within_s=OPEN_S, command="open")
+            self.process = int(answer["process"])
             self.show(np.zeros(self.shape, np.uint8))
         except BaseException:
             self.close()
@@ -128,14 +130,16 @@ class WindowModulator:
             raise InputError(f"{self._name}: a plane is {rows} x {columns} levels, not {plane.dtype} of {plane.shape}")
         if self._window is None:
             raise InstrumentError(self._name, "the window is not open", command="show")
-        number, greys = self.shown + 1, self._lut[plane].tobytes()
+        number = self.shown + 1
+        greys = self._lut[plane]
         try:
-            answer = self._window.ask(HEADER.pack(number, len(greys)) + greys, ANSWER_S, "show")
-            if int(answer) != number:
-                raise InstrumentError(self._name, "the window has confirmed another pattern", command="show")
+            answer = self._window.ask({"number": number}, {"greys": greys}, within_s=ANSWER_S, command="show")
         except InstrumentError:
             self.close()
             raise
+        if answer["shown"] != number:
+            self.close()
+            raise InstrumentError(self._name, "the window has confirmed another pattern", command="show")
         self.shown = number
 
     def health(self) -> tuple[Finding, ...]:

@@ -1,14 +1,11 @@
 """The window on a modulator's display, in a process of its own, which nothing keeps from looking after its events.
 
-A window whose events nobody takes freezes. The parent says over standard input where the window belongs, one line of
-JSON, then planes; every answer goes to standard output. When the parent is gone, however it went, the window goes
-blank and ends.
+A window whose events nobody takes freezes. The parent says over standard input where the window belongs, then sends
+planes; every message is answered on standard output. When the parent is gone, however it went, the window goes blank
+and ends.
 """
 
-import json
 import os
-import struct
-import sys
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -17,15 +14,16 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-HEADER = struct.Struct("<QI")
-"""Number of a plane and its length in bytes, which follow; the answer is the number, on a line."""
+from labctl.contract.children import outlive_signals, own_streams
+from labctl.contract.messages import Message, encode, read_message
 
 PUMP_S = 0.005
 
 
 class Place(NamedTuple):
-    """Where a window belongs: `left` and `top` on the monitor, all in pixels."""
+    """Where a window belongs: an X display, or None for the session's; `left` and `top` on the monitor, in pixels."""
 
+    display: str | None
     monitor: int
     left: int
     top: int
@@ -44,6 +42,9 @@ class Window:
         """Raise `PlaceError`."""
         # Without acceleration the library neither waits for a refresh nor lets a graphics card round.
         os.environ.update(SDL_FRAMEBUFFER_ACCELERATION="0", PYGAME_HIDE_SUPPORT_PROMPT="1", SDL_AUDIODRIVER="dummy")
+        if place.display is not None:
+            # Unless its name is given, the library takes a screen that nobody sees where this display is not there.
+            os.environ.update(DISPLAY=place.display, SDL_VIDEODRIVER="x11")
         try:
             # The one library here that is imported where it is used: only this process needs it.
             import pygame
@@ -53,7 +54,7 @@ class Window:
         try:
             self._surface = self._opened(place)
         except pygame.error as error:
-            raise PlaceError(f"{os.environ.get('DISPLAY', 'the desktop')}: {error}") from error
+            raise PlaceError(f"no window on {place.display or 'the desktop'}: {error}") from error
         self.show(np.zeros((place.height, place.width), np.uint8))
 
     def show(self, greys: NDArray[np.uint8]) -> None:
@@ -102,43 +103,39 @@ class Window:
 
 def main() -> None:
     """Show what the parent of this process sends."""
-    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not get between the answers
-    first = stdin.readline()
-    if not first:
+    outlive_signals()
+    stdin, stdout = own_streams()
+    try:
+        place = Place(**read_message(stdin).head["place"])
+    except EOFError:
         return
-    place = Place(**json.loads(first))
     try:
         window = Window(place)
     except PlaceError as error:
-        _say(stdout, {"error": str(error)})
+        _answer(stdout, {"error": str(error)})
         return
-    _say(stdout, {"ready": os.getpid()})
-    shape = place.height, place.width
-    for number, plane in _planes(stdin, window):
-        window.show(np.frombuffer(plane, np.uint8).reshape(shape))
-        stdout.write(b"%d\n" % number)
-        stdout.flush()
-    window.show(np.zeros(shape, np.uint8))
+    _answer(stdout, {"process": os.getpid()})
+    for message in _messages(stdin, window):
+        window.show(message.arrays["greys"])
+        _answer(stdout, {"shown": message.head["number"]})
+    window.show(np.zeros((place.height, place.width), np.uint8))
 
 
-def _say(stream: BinaryIO, head: dict[str, object]) -> None:
-    stream.write(json.dumps(head).encode() + b"\n")
+def _answer(stream: BinaryIO, head: dict[str, object]) -> None:
+    stream.write(encode(head))
     stream.flush()
 
 
-def _planes(stream: BinaryIO, window: Window) -> Iterator[tuple[int, bytes]]:
-    """Yield planes until the parent is gone, taking the window's events meanwhile."""
-    arrived: SimpleQueue[tuple[int, bytes] | None] = SimpleQueue()
+def _messages(stream: BinaryIO, window: Window) -> Iterator[Message]:
+    """Yield what the parent says until it is gone, taking the window's events meanwhile."""
+    arrived: SimpleQueue[Message | None] = SimpleQueue()
 
     def read() -> None:
-        while len(head := stream.read(HEADER.size)) == HEADER.size:
-            number, length = HEADER.unpack(head)
-            plane = stream.read(length)
-            if len(plane) < length:
-                break
-            arrived.put((number, plane))
-        arrived.put(None)
+        try:
+            while True:
+                arrived.put(read_message(stream))
+        except EOFError:
+            arrived.put(None)
 
     Thread(target=read, name="parent", daemon=True).start()
     while True:
@@ -159,4 +156,3 @@ def _described(sizes: list[tuple[int, int]]) -> str:
 
 if __name__ == "__main__":
     main()
-    sys.stdout.flush()

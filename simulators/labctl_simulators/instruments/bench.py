@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
+from labctl.contract.layer import PhysicalLayer
 from labctl.contract.simulator import BenchSimulator
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel
@@ -78,8 +79,10 @@ class MicrowaveBench:
         self._patterned = PatternedCavity(cavity)
         self._servers: list[Server] = []
 
-    def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
-        """Serve `instruments` and return their addresses by name; `at` names addresses to take again if free.
+    def start(
+        self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, Mapping[str, Any]]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Serve `instruments` and return their addresses by name; `at` holds addresses to take again if free.
 
         Raises `SettingError` for a metasurface that the cavity does not have.
         """
@@ -88,7 +91,10 @@ class MicrowaveBench:
         if len(surfaces) > 1:
             raise SettingError((surfaces[1], "driver"), f"'{surfaces[0]}' is the simulated cavity's only metasurface")
         panel = Panel(self._patterned, WallClock(), wiring=self._wiring(bodies, surfaces))
-        return {name: self._serve(self._server_for(body, panel), at.get(name)) for name, body in bodies.items()}
+        return {
+            name: {"address": self._serve(self._server_for(body, panel), at.get(name, {}).get("address"))}
+            for name, body in bodies.items()
+        }
 
     def stop(self) -> None:
         """End every connection and stop serving."""
@@ -190,7 +196,7 @@ SURFACES: Mapping[str, Callable[[BodySettings, Panel], ServerAt]] = {
 }
 
 
-def _build(physics: Instrument) -> MicrowaveBench:
+def _build(physics: Instrument | PhysicalLayer) -> MicrowaveBench:
     if not isinstance(physics, SimulatedCavity):
         raise InputError("a microwave bench needs a simulated cavity")
     if physics.elements.levels == "continuous":
@@ -198,4 +204,4 @@ def _build(physics: Instrument) -> MicrowaveBench:
     return MicrowaveBench(physics)
 
 
-BENCH = BenchSimulator(frozenset(ANALYSERS) | frozenset(SURFACES), _build)
+BENCH = BenchSimulator(frozenset(ANALYSERS) | frozenset(SURFACES), _build, example="sim_microwave.yaml")
