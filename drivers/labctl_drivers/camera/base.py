@@ -249,9 +249,9 @@ class SourcedCamera:
             self.counts["late"] += 1
         elif number <= self._newest:
             self.counts["duplicate"] += 1
-        lost = {missing for missing in self._missing if missing < number}
-        self.counts["lost"] += len(lost)
-        self._missing -= lost
+        if lost := {missing for missing in self._missing if missing < number}:
+            self.counts["lost"] += len(lost)
+            self._missing -= lost
         self._newest = max(self._newest, number)
 
     def _missing_now(self) -> FrameError:
