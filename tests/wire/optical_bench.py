@@ -104,6 +104,30 @@ class OpticalBench:
 
 
 @contextmanager
+def served(
+    physics: Mapping[str, Any] | None = None,
+    faults: FaultSchedule | None = None,
+    drivers: Mapping[str, tuple[str, Any]] = DRIVERS,
+    **changes: Mapping[str, Any],
+) -> Generator[tuple[OpticsBench, simulated.OpticalLayer, dict[str, dict[str, Any]]]]:
+    """Yield a bench on the physics of the twin with changes, the twin, and the settings that lead to the instruments.
+
+    `changes` go into the settings of instruments.
+    """
+    twin = physics_of(**(physics or {}))
+    settings = {
+        name: {"driver": driver, **merged(INSTRUMENTS[name], changes.get(name, {}))}
+        for name, (driver, _) in drivers.items()
+    }
+    virtual = OpticsBench(twin, faults)
+    try:
+        leading = virtual.start(settings, {})
+        yield virtual, twin, {name: {**settings[name], **leading[name]} for name in drivers}
+    finally:
+        virtual.stop()
+
+
+@contextmanager
 def optical_bench(
     physics: Mapping[str, Any] | None = None,
     faults: FaultSchedule | None = None,
@@ -111,22 +135,15 @@ def optical_bench(
     afterwards: Mapping[str, Mapping[str, Any]] | None = None,
     **changes: Mapping[str, Any],
 ) -> Generator[OpticalBench]:
-    """Yield a bench on the physics of the twin with changes.
-
-    `changes` go into the settings of instruments, and `afterwards` some that the bench is not told of.
-    """
-    twin = physics_of(**(physics or {}))
-    settings = {name: merged(INSTRUMENTS[name], changes.get(name, {})) for name in drivers}
-    virtual = OpticsBench(twin, faults)
+    """Yield a bench with drivers for its instruments; `afterwards` are changes that the bench is not told of."""
     parts: dict[str, Any] = {}
-    try:
-        leading = virtual.start({name: {**settings[name], "driver": drivers[name][0]} for name in drivers}, {})
-        for name, (_, driver) in drivers.items():
-            own = merged({**settings[name], **leading[name]}, (afterwards or {}).get(name, {}))
-            model = driver.settings.model_validate(own)
-            parts[name] = driver.build(model, BuildContext(name, Path(), WallClock()))
-        yield OpticalBench(virtual, twin, parts["slm"], parts["camera"], parts["shutter"])
-    finally:
-        for part in parts.values():
-            part.close()
-        virtual.stop()
+    with served(physics, faults, drivers, **changes) as (virtual, twin, settings):
+        try:
+            for name, (_, driver) in drivers.items():
+                own = merged(settings[name], (afterwards or {}).get(name, {}))
+                del own["driver"]
+                parts[name] = driver.build(driver.settings.model_validate(own), BuildContext(name, Path(), WallClock()))
+            yield OpticalBench(virtual, twin, parts["slm"], parts["camera"], parts["shutter"])
+        finally:
+            for part in parts.values():
+                part.close()

@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 from labctl_drivers.layers.optical import TunableOpticalLayer
 from labctl_drivers.transport.safe_step import over_serial
 
-from labctl.contract.capabilities import ParameterSink
+from labctl.contract.calibration import write_calibration
+from labctl.contract.capabilities import Calibration, Measured, ParameterSink
 from labctl.contract.errors import DriveError, InputError, InstrumentError, SettingError
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowStatus
 from labctl.testing.layer_contract import LayerContract
@@ -243,7 +246,7 @@ def test_an_exposure_shorter_than_a_refresh_is_refused_at_validation() -> None:
         ({"slm": {"position": [2000, 0]}}, "does not fit on monitor 0; there are monitor 0 of 84 x 60"),
         ({"slm": {"monitor": 3}}, "there is no monitor 3"),
         ({"camera": {"pixel_format": "Mono14"}}, "set PixelFormat to Mono14"),
-        ({"camera": {"region": {"width": 100000}}}, "set Width"),
+        ({"camera": {"region": {"width": 60000}}}, "set Width"),
         ({"camera": {"trigger": {"source": "Line7"}}}, "set TriggerSource to Line7"),
         ({"camera": {"gain": "3000 dB"}}, "set Gain"),
         ({"camera": {"features": [{"NoSuchThing": 1}]}}, "NoSuchThing"),
@@ -280,3 +283,37 @@ def test_a_plane_that_does_not_fit_is_refused(bench: OpticalBench) -> None:
     for plane in (np.zeros((50, 63), np.uint8), np.zeros((50, 64), np.uint16)):
         with pytest.raises(InputError, match=r"a plane is 50 x 64 levels"):
             bench.slm.show(plane)
+
+
+def test_settling_and_lag_are_found_and_the_next_run_uses_them(tmp_path: Path, monkeypatch: Any) -> None:
+    """A display 70 ms late that turns in 10 ms, and a camera that hands over the picture before the last but one."""
+    monkeypatch.setattr("labctl_drivers.layers.step_response.LONG_S", 0.3)
+    late = {"modulator": {"latency": "70 ms", "settle": "10 ms"}, "camera": {"lag": 2}}
+    with optical_bench(late) as bench:
+        layer, rows = bench.layer(**SEQUENTIAL), bench.drives(10)
+        layer.open()
+        with pytest.raises(InstrumentError, match="let labctl calibrate measure settling and lag"):
+            measured(layer, rows)
+        calibration = layer.calibrate()
+        settle, lag = calibration.quantities["settle"], calibration.quantities["lag"]
+        assert (float(lag.value), float(lag.uncertainty)) == (2, 0)
+        assert abs(float(settle.value) - 0.08) < 3 * float(settle.uncertainty)
+        path = write_calibration(tmp_path, "optics", "bench", calibration, datetime(2026, 1, 31, tzinfo=UTC))
+        assert path.name == "2026-01-31-optics-bench.json"
+        again = bench.layer(**SEQUENTIAL, calibration=str(path))
+        assert again.state_id != layer.state_id
+        layer.close()
+        again.open()
+        responses = measured(again, rows)
+        good = responses.status == RowStatus.OK
+        assert good.mean() > 0.5
+        np.testing.assert_array_equal(responses.values[good], measured(bench.twin, rows).values[good])
+
+
+def test_a_file_of_something_else_is_no_calibration(bench: OpticalBench, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot be read"):
+        bench.layer(calibration=str(tmp_path / "none.json"))
+    other = Calibration({"gain": Measured(np.array(1.0), np.array(0.1), "1")})
+    path = write_calibration(tmp_path, "other", "part", other, datetime(2026, 1, 31, tzinfo=UTC))
+    with pytest.raises(SettingError, match="is not of an optical layer"):
+        bench.layer(calibration=str(path))

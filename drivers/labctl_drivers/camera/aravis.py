@@ -3,6 +3,8 @@
 Aravis comes with the system, not from PyPI: its Python binding is PyGObject's.
 """
 
+import importlib
+import importlib.util
 import sys
 import time
 from collections.abc import Generator
@@ -178,30 +180,24 @@ class AravisSource:
         """Raise what the library raises as an `InstrumentError`."""
         if self._camera is None and command != "connect":
             raise InstrumentError(self._name, "the camera is not connected", command=command)
-        from gi.repository import GLib  # comes with the library
-
+        glib: Any = importlib.import_module("gi.repository.GLib")  # comes with the library
         try:
             yield
-        except GLib.Error as error:
+        except glib.Error as error:
             cause = f"{error.message} ({self._settings.address})" if command == "connect" else str(error.message)
             raise InstrumentError(self._name, cause, command=command) from error
 
 
 def _library(name: str) -> Any:
     """Return Aravis. Raises `InstrumentError` saying what to install."""
+    if importlib.util.find_spec("gi") is None and SYSTEM_PACKAGES.is_dir():
+        sys.path.append(str(SYSTEM_PACKAGES))
     try:
-        import gi
-    except ImportError:
-        if SYSTEM_PACKAGES.is_dir():
-            sys.path.append(str(SYSTEM_PACKAGES))
-    try:
-        import gi
-
+        gi: Any = importlib.import_module("gi")
         gi.require_version("Aravis", "0.8")
-        from gi.repository import Aravis
+        return importlib.import_module("gi.repository.Aravis")
     except (ImportError, ValueError) as error:
         raise InstrumentError(name, f"Aravis is not installed ({error}); {_INSTALL}") from error
-    return Aravis
 
 
 def _build(settings: AravisSettings, context: BuildContext) -> SourcedCamera:

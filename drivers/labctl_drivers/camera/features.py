@@ -37,7 +37,8 @@ def set_up(features: Features, settings: GenicamSettings, name: str) -> None:
     _set_if_there(features, "GammaEnable", False)
     _set(features, name, "PixelFormat", settings.pixel_format)
     _set_region(features, settings, name)
-    _set(features, name, _first_of(features, EXPOSURE, name), settings.exposure_s * 1e6)
+    if not settings.exposure_is_fixed:
+        _set(features, name, _first_of(features, EXPOSURE, name), settings.exposure_s * 1e6)
     if settings.gain_db is not None:
         _set(features, name, _first_of(features, GAIN, name), settings.gain_db)
     _set_trigger(features, settings, name)
@@ -60,6 +61,8 @@ def _set_region(features: Features, settings: GenicamSettings, name: str) -> Non
 def _set_trigger(features: Features, settings: GenicamSettings, name: str) -> None:
     trigger = settings.trigger
     _set_if_there(features, "AcquisitionMode", "Continuous")
+    if trigger.is_free:
+        return
     _set(features, name, "TriggerSelector", "FrameStart")
     _set(features, name, "TriggerMode", "On")
     _set(features, name, "TriggerSource", "Software" if trigger.is_software else trigger.source)

@@ -13,6 +13,7 @@ Extent = Annotated[int, Field(ge=1, le=65536)]
 Feature = bool | int | float | str
 
 SOFTWARE = "software"
+FREE = "free"
 
 
 class Region(Settings):
@@ -62,20 +63,28 @@ class CameraSettings(Settings):
 class Trigger(Settings):
     """What begins an exposure. An external one comes from a modulator's trigger output, by cable."""
 
-    source: str = Field(default=SOFTWARE, description="software, or the camera's input as it names it: Line1")
+    source: str = Field(
+        default=SOFTWARE,
+        description="software; the camera's input as it names it: Line1; or free, for a camera that has no trigger",
+    )
     edge: Literal["rising", "falling"] = Field(default="rising", description="of the signal at the input")
 
     @field_validator("source")
     @classmethod
     def _is_named(cls, source: str) -> str:
         if not source:
-            raise ValueError("name an input of the camera, or software")
-        return SOFTWARE if source.lower() == SOFTWARE else source
+            raise ValueError("name an input of the camera, software or free")
+        return source.lower() if source.lower() in (SOFTWARE, FREE) else source
 
     @property
     def is_software(self) -> bool:
         """Return whether labctl itself triggers."""
         return self.source == SOFTWARE
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether the camera runs by itself."""
+        return self.source == FREE
 
 
 class GenicamSettings(CameraSettings):
@@ -85,6 +94,9 @@ class GenicamSettings(CameraSettings):
     """
 
     pixel_format: str = Field(default="Mono8", description="as the camera names it; an unpacked grey one")
+    exposure_is_fixed: bool = Field(
+        default=False, description="the camera's exposure cannot be set, and is as `exposure` says"
+    )
     gain_db: Decibel | None = Field(alias="gain", default=None, description="left as it is unless given")
     trigger: Trigger = Trigger()
     features: tuple[Annotated[dict[str, Feature], Field(min_length=1, max_length=1)], ...] = Field(

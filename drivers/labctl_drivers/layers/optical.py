@@ -8,13 +8,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.capabilities import WrittenParameters
+from labctl.contract.calibration import calibration_id, read_calibration
+from labctl.contract.capabilities import Calibration, Finding, Measured, WrittenParameters
 from labctl.contract.chunks import Row, in_chunks
-from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
 from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
 from labctl.contract.layer import (
@@ -30,6 +31,7 @@ from labctl.contract.layer import (
 )
 from labctl.contract.optics import Camera, Frame, FrameError, Light, Modulator
 from labctl_drivers.layers.optical_settings import OpticalSettings
+from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
 
 ALIKE = 2.0
 """Pictures that differ by no more than so many times what two pictures of one pattern differ by are alike."""
@@ -52,22 +54,23 @@ class OpticalLayer:
         modulator: Modulator,
         camera: Camera,
         light: Light | None,
-        name: str,
-        clock: Clock,
+        context: BuildContext,
     ) -> None:
         """Raise `SettingError` for blocks that are not there and an exposure that sees a part of a refresh."""
         self._settings = settings
         self._modulator = modulator
         self._camera = camera
         self._light = light
-        self._clock = clock
+        self._clock = context.clock
+        self._calibration = _read_calibration(settings, context)
+        self._settle_s, self._lag = _settling(self._calibration, modulator)
         _check_parts(settings, modulator, camera)
         with blaming("inputs"):
             self._inputs = settings.inputs.blocks(modulator.shape, modulator.name)
         with blaming("outputs"):
             self._outputs = settings.outputs.blocks(camera.shape, camera.name)
         self._counts = self._outputs.pixels == 1 and settings.dark is None
-        self._info = self._describe(name)
+        self._info = self._describe(context.name)
         self._plane = np.full(modulator.shape, settings.background, np.uint8)
         self._bias: Levels = np.zeros(self._inputs.n_blocks, np.uint8)
         self._references = _reference_levels(self._inputs.n_blocks, modulator.levels)
@@ -81,8 +84,10 @@ class OpticalLayer:
 
     @property
     def state_id(self) -> str:
-        """Name the operating point, the instruments, and the bias."""
-        own = self._settings.model_dump_json(exclude={"overlap"}, exclude_defaults=True)
+        """Name the operating point, the instruments, the calibration and the bias."""
+        own = self._settings.model_dump_json(exclude={"overlap", "calibration"}, exclude_defaults=True)
+        if self._calibration is not None:
+            own += calibration_id(self._calibration)
         parts = [own, self._modulator.state_id, self._camera.state_id]
         if self._light is not None:
             parts.append(self._light.state_id)
@@ -120,7 +125,25 @@ class OpticalLayer:
         check_drives(self._info, drives, ids)
         if not self._open:
             raise InstrumentError(self._info.name, "the layer is not open", command="measure")
+        if self._behind is not None:
+            raise InstrumentError(self._info.name, self._behind, command="measure")
         return in_chunks(self._rows(drives, ids.tolist(), stop))
+
+    def calibrate(self) -> Calibration:
+        """Measure how long light takes to settle after a pattern is shown, and how many pictures the camera lags.
+
+        Raises `InstrumentError` when pictures do not follow patterns as they should.
+        """
+        if not self._open:
+            raise InstrumentError(self._info.name, "the layer is not open", command="calibrate")
+        self._light_up()
+        delay_s = self._camera.expose_s - self._camera.exposure_s
+        bench = StepBench(self._step, self._clock.sleep_s, self._blocks_now)
+        step = measure_step(bench, self._info.name, delay_s)
+        self._seen = None
+        lag = Measured(np.array(float(step.lag)), np.array(0.0), "pictures")
+        settle = Measured(np.array(step.settle_s), np.array(step.uncertainty_s), "s")
+        return Calibration({"lag": lag, "settle": settle}, _findings(step, self._modulator.settle_s))
 
     def make_safe(self) -> None:
         """Make dark, then show level 0. Raises `InstrumentError` when the light cannot be told."""
@@ -173,7 +196,10 @@ class OpticalLayer:
     def _picture(self, levels: Levels, following: Levels | None = None) -> Frame:
         """Return the picture of a pattern; as soon as it is exposed show the `following` one."""
         self._show(levels)
-        self._clock.sleep_s(max(0.0, self._shown_s + self._modulator.settle_s - self._clock.now_s()))
+        self._clock.sleep_s(max(0.0, self._shown_s + self._settle_s - self._clock.now_s()))
+        for _ in range(self._lag):
+            self._camera.expose()
+            self._camera.read()
         self._camera.expose()
         if following is not None:
             self._show(following)
@@ -228,23 +254,39 @@ class OpticalLayer:
     # ------------------------------------------------------------------------------------------------ following
 
     def _see_whether_pictures_follow(self) -> None:
-        """Learn by how much two pictures of one pattern differ, and require more of two patterns."""
-        one, other = self._references
-        first, second = self._blocks_of(one), self._blocks_of(one)
-        self._unrest = _rms(first - second)
-        self._require_following(second, by=other)
+        """Learn by how much two pictures of one pattern differ, and after how many pictures another one is seen.
 
-    def _require_following(self, blocks: Real, by: Levels | None = None) -> None:
-        """Show another pattern than the last and raise `InstrumentError` if its picture is like `blocks`."""
-        probe = self._references[1] if by is None else by
-        self._seen = None
-        if self._alike(blocks, self._blocks_of(probe)):
-            raise InstrumentError(
-                self._info.name,
-                f"pictures of '{self._camera.name}' do not follow the patterns of '{self._modulator.name}': is the "
-                "window covered, the display asleep, the light off, the region beside the light?",
-                command="compare two patterns",
+        Raises `InstrumentError` when it is never seen; when it is seen late nothing can be measured, only calibrated.
+        """
+        one, other = self._references
+        self._picture(one)
+        before = [self._blocks_now() for _ in range(MOST_LAG)][-2:]
+        self._unrest = _rms(before[1] - before[0])
+        pictures = [self._blocks_of(other), *(self._blocks_now() for _ in range(MOST_LAG))]
+        if self._alike(pictures[-1], before[1]):
+            raise self._not_following()
+        late = next(place for place, picture in enumerate(pictures) if self._alike(picture, pictures[-1]))
+        self._behind = None
+        if late:
+            self._behind = (
+                f"a pattern is first seen in picture {late + 1} after its settling of {self._settle_s * 1e3:g} ms: "
+                "let labctl calibrate measure settling and lag"
             )
+            _log.warning("%s: %s", self._info.name, self._behind)
+
+    def _require_following(self, blocks: Real) -> None:
+        """Show another pattern than the last and raise `InstrumentError` if its picture is like `blocks`."""
+        self._seen = None
+        if self._alike(blocks, self._blocks_of(self._references[1])):
+            raise self._not_following()
+
+    def _not_following(self) -> InstrumentError:
+        return InstrumentError(
+            self._info.name,
+            f"pictures of '{self._camera.name}' do not follow the patterns of '{self._modulator.name}': is the window "
+            "covered, the display asleep, the light off, the region beside the light?",
+            command="compare two patterns",
+        )
 
     def _alike(self, one: Real, other: Real) -> bool:
         return _rms(one - other) <= ALIKE * self._unrest
@@ -258,10 +300,22 @@ class OpticalLayer:
                 _log.warning("%s; once more", error)
         return self._outputs.mean(self._picture(levels).image)
 
+    def _blocks_now(self) -> Real:
+        """Return the blocks of one picture of whatever is there."""
+        self._camera.expose()
+        return self._outputs.mean(self._camera.read().image)
+
+    def _step(self, which: Literal["first", "second"]) -> float:
+        """Show a reference pattern and return how long that took."""
+        begin_s = self._clock.now_s()
+        self._show(self._references[0 if which == "first" else 1])
+        return self._clock.now_s() - begin_s
+
     def _forget(self) -> None:
         """Forget what was shown and seen."""
         self._lit = False
         self._unrest = 0.0
+        self._behind: str | None = None
         self._shown: Levels | None = None
         self._shown_s = float("-inf")
         self._seen: tuple[Levels, Real] | None = None
@@ -282,7 +336,7 @@ class OpticalLayer:
             name=name,
             inputs=self._input_channels("x"),
             outputs=tuple(Channel(f"y{k}", "counts", low, full_scale) for k in range(self._outputs.n_blocks)),
-            nominal_pass_s=modulator.settle_s + camera.expose_s,
+            nominal_pass_s=self._settle_s + (1 + self._lag) * camera.expose_s,
             resources=frozenset(part.name for part in parts),
             simulated=all(part.simulated for part in parts),
             response_dtype=dtype,
@@ -298,10 +352,9 @@ class TunableOpticalLayer(OpticalLayer):
         modulator: Modulator,
         camera: Camera,
         light: Light | None,
-        name: str,
-        clock: Clock,
+        context: BuildContext,
     ) -> None:
-        super().__init__(settings, modulator, camera, light, name, clock)
+        super().__init__(settings, modulator, camera, light, context)
         self._parameters = self._input_channels("bias")
         begin = np.zeros(self._inputs.n_blocks)
         self._written = WrittenParameters(begin, begin)
@@ -334,6 +387,37 @@ class TunableOpticalLayer(OpticalLayer):
         self._bias = np.rint(commanded * top).astype(np.uint8)
         self._written = WrittenParameters(commanded, self._bias / top)
         return self._written
+
+
+def _read_calibration(settings: OpticalSettings, context: BuildContext) -> Calibration | None:
+    """Return what the calibration file says, if one is named. Raises `SettingError`."""
+    if settings.calibration is None:
+        return None
+    path = context.folder / settings.calibration
+    calibration = read_calibration(path)
+    if not {"settle", "lag"} <= set(calibration.quantities):
+        raise SettingError(("calibration",), f"{path} is not of an optical layer: it has no `settle` and `lag`")
+    return calibration
+
+
+def _settling(calibration: Calibration | None, modulator: Modulator) -> tuple[float, int]:
+    """Return how long is waited after a pattern is shown, and how many pictures are left out before one counts.
+
+    Of a measured settling the upper end, twice its uncertainty above, is waited for.
+    """
+    if calibration is None:
+        return modulator.settle_s, 0
+    settle, lag = calibration.quantities["settle"], calibration.quantities["lag"]
+    return float(settle.value + 2.0 * settle.uncertainty), round(float(lag.value))
+
+
+def _findings(step: Step, settle_s: float) -> tuple[Finding, ...]:
+    found = f"{step.settle_s * 1e3:.1f} ms, standard uncertainty {step.uncertainty_s * 1e3:.1f} ms"
+    short = "" if settle_s >= step.settle_s else "the rig file's is shorter: name the new file, or write a longer one"
+    return (
+        Finding("settle", found, short),
+        Finding("lag", f"{step.lag} pictures" if step.lag else "none: every picture is that of its own exposure"),
+    )
 
 
 def _rms(difference: Real) -> float:
@@ -369,7 +453,7 @@ def _build(settings: OpticalSettings, instruments: Mapping[str, Instrument], con
     if settings.light is not None:
         light = pick_instrument(instruments, settings.light, Light, context.name, at=("light",))
     kind = TunableOpticalLayer if settings.tunable_bias else OpticalLayer
-    return kind(settings, modulator, camera, light, context.name, context.clock)
+    return kind(settings, modulator, camera, light, context)
 
 
 DRIVER = LayerDriver(OpticalSettings, _build)

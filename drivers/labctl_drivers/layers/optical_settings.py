@@ -1,6 +1,7 @@
 """What a rig file says of an optical layer."""
 
 import math
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -100,6 +101,10 @@ class OpticalSettings(Settings):
     )
     dark: DarkFrames | None = None
     max_saturated: float = Field(default=0.05, ge=0, lt=1, description="share of pixels beyond which it is an overload")
+    calibration: Path | None = Field(
+        default=None,
+        description="file that labctl calibrate wrote: its settling replaces the modulator's, its lag is allowed for",
+    )
     overlap: bool = Field(default=True, description="show the next pattern while a picture is read")
 
     @model_validator(mode="after")
