@@ -1,6 +1,7 @@
 """Objects of slmsuite by the name of their class, and its failures as ours."""
 
 import importlib
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -17,7 +18,9 @@ def instance_of(class_path: str, arguments: Mapping[str, Argument], name: str) -
     """Return an object of a class, which thereby connects. Raises `InstrumentError`."""
     module, _, kind = class_path.rpartition(".")
     try:
-        found: Any = getattr(importlib.import_module(module), kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it says that there is no graphics card to compute with
+            found: Any = getattr(importlib.import_module(module), kind)
     except (ImportError, AttributeError) as error:
         hint = "is labctl[optics] installed, and the maker's software?"
         raise InstrumentError(name, f"{class_path} cannot be loaded ({error}): {hint}", command="open") from error

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 import time
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.errors import InstrumentError
-from labctl.contract.units import Seconds
+from labctl.contract.units import Hertz, Seconds
 from labctl_drivers.camera.base import RawFrame, SourcedCamera
 from labctl_drivers.camera.features import set_up
 from labctl_drivers.camera.settings import Feature, GenicamSettings
@@ -38,8 +39,10 @@ class AravisSettings(GenicamSettings):
     packet_size: Annotated[int, Field(ge=576, le=16384)] | None = Field(
         default=None, description="of GigE Vision, in bytes; 8000 where all network parts take jumbo frames"
     )
-    frame_rate_limit_hz: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="set where a camera limits triggers by a frame rate of its own"
+    frame_rate_limit_hz: Annotated[Hertz, Field(gt=0)] | None = Field(
+        alias="frame_rate_limit",
+        default=None,
+        description="set where a camera limits triggers by a frame rate of its own",
     )
     heartbeat_s: Annotated[Seconds, Field(gt=0, le=600)] = Field(
         alias="heartbeat", default=3.0, description="how long the camera waits for a computer that is gone"
@@ -180,7 +183,7 @@ class AravisSource:
         """Raise what the library raises as an `InstrumentError`."""
         if self._camera is None and command != "connect":
             raise InstrumentError(self._name, "the camera is not connected", command=command)
-        glib: Any = importlib.import_module("gi.repository.GLib")  # comes with the library
+        glib: Any = sys.modules["gi.repository.GLib"]  # comes with the library
         try:
             yield
         except glib.Error as error:
@@ -193,9 +196,12 @@ def _library(name: str) -> Any:
     if importlib.util.find_spec("gi") is None and SYSTEM_PACKAGES.is_dir():
         sys.path.append(str(SYSTEM_PACKAGES))
     try:
-        gi: Any = importlib.import_module("gi")
-        gi.require_version("Aravis", "0.8")
-        return importlib.import_module("gi.repository.Aravis")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # its importer is of an older kind
+            gi: Any = importlib.import_module("gi")
+            gi.require_version("Aravis", "0.8")
+            importlib.import_module("gi.repository.GLib")
+            return importlib.import_module("gi.repository.Aravis")
     except (ImportError, ValueError) as error:
         raise InstrumentError(name, f"Aravis is not installed ({error}); {_INSTALL}") from error
 

@@ -287,8 +287,8 @@ class SourcedCamera:
     # ------------------------------------------------------------------------------------------------ connection
 
     def _connect(self) -> None:
-        identity = self._source.connect()
         try:
+            identity = self._source.connect()
             self._require_same(identity)
             self._source.start()
         except BaseException:

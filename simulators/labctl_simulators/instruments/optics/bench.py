@@ -79,7 +79,7 @@ class _LightBody(_Body):
 
 
 class OpticsBench:
-    """A `VirtualBench`. `scene`, `panel` and `shutter` are there when it is started.
+    """A `VirtualBench`. `scene`, `panel`, `camera` and `shutter` are there when it is started.
 
     `faults` befall exposures (see `Scene`).
     """
@@ -88,6 +88,7 @@ class OpticsBench:
         self.scene: Scene | None = None
         self.panel: Panel | None = None
         self.shutter: VirtualShutter | None = None
+        self.camera: Part | None = None
         self._physics = physics
         self._faults = faults
         self._parts: list[Part] = []
@@ -174,6 +175,7 @@ class OpticsBench:
 
         camera = EmulatedPylonCamera(scene.expose, body.exposure)
         camera.start()
+        self.camera = camera
         self._parts.append(camera)
         return {"address": "0815-0000", "features": camera.features}
 
@@ -182,6 +184,7 @@ class OpticsBench:
 
         camera = GigeCamera(scene.expose, before or None)
         camera.start()
+        self.camera = camera
         self._parts.append(camera)
         return {"address": camera.address}
 
