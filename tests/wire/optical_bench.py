@@ -15,7 +15,6 @@ from labctl_drivers.light import serial_line
 from labctl_drivers.light.serial_line import SerialLight
 from labctl_drivers.slm import window
 from labctl_drivers.slm.window import WindowModulator
-from labctl_simulators.faults import FaultSchedule
 from labctl_simulators.instruments.optics.bench import OpticsBench
 from labctl_simulators.loopback import optics as simulated
 
@@ -106,7 +105,6 @@ class OpticalBench:
 @contextmanager
 def served(
     physics: Mapping[str, Any] | None = None,
-    faults: FaultSchedule | None = None,
     drivers: Mapping[str, tuple[str, Any]] = DRIVERS,
     **changes: Mapping[str, Any],
 ) -> Generator[tuple[OpticsBench, simulated.OpticalLayer, dict[str, dict[str, Any]]]]:
@@ -119,7 +117,7 @@ def served(
         name: {"driver": driver, **merged(INSTRUMENTS[name], changes.get(name, {}))}
         for name, (driver, _) in drivers.items()
     }
-    virtual = OpticsBench(twin, faults)
+    virtual = OpticsBench(twin)
     try:
         leading = virtual.start(settings, {})
         yield virtual, twin, {name: {**settings[name], **leading[name]} for name in drivers}
@@ -130,14 +128,13 @@ def served(
 @contextmanager
 def optical_bench(
     physics: Mapping[str, Any] | None = None,
-    faults: FaultSchedule | None = None,
     drivers: Mapping[str, tuple[str, Any]] = DRIVERS,
     afterwards: Mapping[str, Mapping[str, Any]] | None = None,
     **changes: Mapping[str, Any],
 ) -> Generator[OpticalBench]:
     """Yield a bench with drivers for its instruments; `afterwards` are changes that the bench is not told of."""
     parts: dict[str, Any] = {}
-    with served(physics, faults, drivers, **changes) as (virtual, twin, settings):
+    with served(physics, drivers, **changes) as (virtual, twin, settings):
         try:
             for name, (_, driver) in drivers.items():
                 own = merged(settings[name], (afterwards or {}).get(name, {}))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from labctl_drivers.layers.optical import TunableOpticalLayer
 from labctl_drivers.transport.safe_step import over_serial
+from labctl_simulators.faults import FaultPlan, FaultSchedule
 
 from labctl.contract.calibration import write_calibration
 from labctl.contract.capabilities import Calibration, Measured, ParameterSink
@@ -317,3 +318,23 @@ def test_a_file_of_something_else_is_no_calibration(bench: OpticalBench, tmp_pat
     path = write_calibration(tmp_path, "other", "part", other, datetime(2026, 1, 31, tzinfo=UTC))
     with pytest.raises(SettingError, match="is not of an optical layer"):
         bench.layer(calibration=str(path))
+
+
+def test_no_fault_gives_a_wrong_pair() -> None:
+    """Pictures that break, come late, repeat the one before or have too much light, in every order."""
+    rates = {"failed": 0.06, "stale": 0.06, "overload": 0.06, "delay": 0.02}
+    faults = [{"kind": kind, "rate": rate} for kind, rate in rates.items()]
+    faults[-1]["delay"] = "150 ms"
+    plan = FaultPlan.model_validate({"seed": 5, "list": faults})
+    with optical_bench(camera={"timeout": "120 ms"}) as bench:
+        layer, rows = bench.layer(**SEQUENTIAL), bench.drives(400)
+        layer.open()
+        assert bench.virtual.scene is not None
+        bench.virtual.scene.faults = FaultSchedule(plan)
+        responses = measured(layer, rows)
+        seen = {RowStatus(status) for status in np.unique(responses.status).tolist()}
+        assert seen == {RowStatus.OK, RowStatus.FAILED, RowStatus.STALE, RowStatus.OVERLOAD}
+        good = responses.status == RowStatus.OK
+        assert good.mean() > 0.5
+        np.testing.assert_array_equal(responses.values[good], measured(bench.twin, rows).values[good])
+        assert {"broken", "late"} <= set(bench.camera.counts)

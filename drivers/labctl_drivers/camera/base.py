@@ -167,12 +167,13 @@ class SourcedCamera:
         if self._taken is not None:
             return self._taken
         try:
-            return self._frame(self._awaited())
+            raw = self._awaited()
         except FrameError:
             raise
         except InstrumentError as error:
             self._reconnect(error)
             raise FrameError(self._name, f"the camera was reset ({error.cause}); it is back", command="read") from error
+        return self._frame(raw)
 
     def health(self) -> tuple[Finding, ...]:
         """Return what befell pictures since the camera was built."""

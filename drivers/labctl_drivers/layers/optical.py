@@ -7,7 +7,7 @@ last one, though its pattern is, is never believed: another pattern tells whethe
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
-from labctl.contract.optics import Camera, Frame, FrameError, Light, Modulator
+from labctl.contract.optics import Camera, Frame, FrameError, Image, Light, Modulator
 from labctl_drivers.layers.optical_settings import OpticalSettings
 from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
 
@@ -41,6 +41,8 @@ ATTEMPTS = 3
 
 Levels = NDArray[np.uint8]
 Real = NDArray[np.float32]
+_Seen = tuple[Levels, Real]
+"""A pattern and the blocks of its picture."""
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +142,6 @@ class OpticalLayer:
         delay_s = self._camera.expose_s - self._camera.exposure_s
         bench = StepBench(self._step, self._clock.sleep_s, self._blocks_now)
         step = measure_step(bench, self._info.name, delay_s)
-        self._seen = None
         lag = Measured(np.array(float(step.lag)), np.array(0.0), "pictures")
         settle = Measured(np.array(step.settle_s), np.array(step.uncertainty_s), "s")
         return Calibration({"lag": lag, "settle": settle}, _findings(step, self._modulator.settle_s))
@@ -184,13 +185,15 @@ class OpticalLayer:
 
     def _pass(self, row_id: int, levels: Levels, following: Levels | None) -> Row:
         try:
+            self._require_something_seen()
+            before = self._seen
             frame = self._picture(levels, following if self._settings.overlap else None)
+            blocks = self._outputs.mean(frame.image)
+            status = self._status(frame, blocks, levels, before)
         except FrameError as error:
             _log.warning("row %d: %s", row_id, error)
             self._seen = None
             return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
-        blocks = self._outputs.mean(frame.image)
-        status = self._status(frame, levels, blocks)
         return Row(row_id, self._values(frame, blocks), status, frame.time_s)
 
     def _picture(self, levels: Levels, following: Levels | None = None) -> Frame:
@@ -203,7 +206,9 @@ class OpticalLayer:
         self._camera.expose()
         if following is not None:
             self._show(following)
-        return self._camera.read()
+        frame = self._camera.read()
+        self._seen = levels, self._outputs.mean(frame.image)
+        return frame
 
     def _show(self, levels: Levels) -> None:
         """Show a pattern, unless it is there."""
@@ -219,15 +224,19 @@ class OpticalLayer:
             return self._outputs.cut(frame.image).reshape(-1)
         return blocks if self._dark is None else blocks - self._dark
 
-    def _status(self, frame: Frame, levels: Levels, blocks: Real) -> RowStatus:
-        seen, self._seen = self._seen, (levels, blocks)
-        if seen is not None and not np.array_equal(seen[0], levels) and self._alike(seen[1], blocks):
+    def _status(self, frame: Frame, blocks: Real, levels: Levels, before: _Seen | None) -> RowStatus:
+        if before is not None and not np.array_equal(before[0], levels) and self._alike(before[1], blocks):
             self._require_following(blocks)
             return RowStatus.STALE
         full_scale = 2**self._camera.bits - 1
         saturated = np.count_nonzero(self._outputs.cut(frame.image) == full_scale)
         share = saturated / (self._outputs.n_blocks * self._outputs.pixels**2)
         return RowStatus.OVERLOAD if share > self._settings.max_saturated else RowStatus.OK
+
+    def _require_something_seen(self) -> None:
+        """Take a picture where the last one is not known: a later one that only repeats it must be found out."""
+        if self._seen is None:
+            self._picture(self._references[0])
 
     # ------------------------------------------------------------------------------------------------ light
 
@@ -244,6 +253,7 @@ class OpticalLayer:
             return
         light.switch(on=False)
         pictures = np.stack([self._blocks_of(self._shown_or_rest()) for _ in range(dark.frames)])
+        self._seen = None
         light.switch(on=True)
         self._dark = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._dark_until_s = self._clock.now_s() + dark.every_s
@@ -275,10 +285,11 @@ class OpticalLayer:
             _log.warning("%s: %s", self._info.name, self._behind)
 
     def _require_following(self, blocks: Real) -> None:
-        """Show another pattern than the last and raise `InstrumentError` if its picture is like `blocks`."""
-        self._seen = None
-        if self._alike(blocks, self._blocks_of(self._references[1])):
-            raise self._not_following()
+        """Show other patterns than the last and raise `InstrumentError` if all of their pictures are like `blocks`."""
+        for reference in self._references * ATTEMPTS:
+            if not self._alike(blocks, self._blocks_of(reference)):
+                return
+        raise self._not_following()
 
     def _not_following(self) -> InstrumentError:
         return InstrumentError(
@@ -292,18 +303,26 @@ class OpticalLayer:
         return _rms(one - other) <= ALIKE * self._unrest
 
     def _blocks_of(self, levels: Levels) -> Real:
-        """Return the blocks of a picture that belongs to no row; one that fails is taken again."""
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return self._outputs.mean(self._picture(levels).image)
-            except FrameError as error:
-                _log.warning("%s; once more", error)
-        return self._outputs.mean(self._picture(levels).image)
+        """Return the blocks of a pattern's picture that belongs to no row."""
+        return self._retaken(lambda: self._picture(levels).image)
 
     def _blocks_now(self) -> Real:
         """Return the blocks of one picture of whatever is there."""
+        return self._retaken(self._image_now)
+
+    def _image_now(self) -> Image:
+        self._seen = None
         self._camera.expose()
-        return self._outputs.mean(self._camera.read().image)
+        return self._camera.read().image
+
+    def _retaken(self, take: Callable[[], Image]) -> Real:
+        """Return the blocks of a picture, which is taken again when it fails."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._outputs.mean(take())
+            except FrameError as error:
+                _log.warning("%s; once more", error)
+        return self._outputs.mean(take())
 
     def _step(self, which: Literal["first", "second"]) -> float:
         """Show a reference pattern and return how long that took."""
@@ -318,7 +337,7 @@ class OpticalLayer:
         self._behind: str | None = None
         self._shown: Levels | None = None
         self._shown_s = float("-inf")
-        self._seen: tuple[Levels, Real] | None = None
+        self._seen: _Seen | None = None
         self._dark: Real | None = None
         self._dark_until_s = float("-inf")
 

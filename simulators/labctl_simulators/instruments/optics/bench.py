@@ -18,7 +18,6 @@ from labctl.contract.errors import InputError, SettingError
 from labctl.contract.layer import PhysicalLayer
 from labctl.contract.simulator import BenchSimulator
 from labctl.contract.units import Seconds
-from labctl_simulators.faults import FaultSchedule
 from labctl_simulators.instruments.optics.panel import Panel
 from labctl_simulators.instruments.optics.scene import Scene
 from labctl_simulators.instruments.optics.shutter import ShutterLines, VirtualShutter
@@ -79,18 +78,14 @@ class _LightBody(_Body):
 
 
 class OpticsBench:
-    """A `VirtualBench`. `scene`, `panel`, `camera` and `shutter` are there when it is started.
+    """A `VirtualBench`. `scene`, `panel`, `camera` and `shutter` are there when it is started."""
 
-    `faults` befall exposures (see `Scene`).
-    """
-
-    def __init__(self, physics: OpticalLayer, faults: FaultSchedule | None = None) -> None:
+    def __init__(self, physics: OpticalLayer) -> None:
         self.scene: Scene | None = None
         self.panel: Panel | None = None
         self.shutter: VirtualShutter | None = None
         self.camera: Part | None = None
         self._physics = physics
-        self._faults = faults
         self._parts: list[Part] = []
 
     def start(
@@ -165,7 +160,7 @@ class OpticsBench:
         blocks = _blocks(self._physics.info.n_outputs, shape, name, "region")
         if self.panel is None:
             raise RuntimeError("the display is served first")
-        self.scene = Scene(self._physics, self.panel, self.shutter, blocks, shape, self._faults)
+        self.scene = Scene(self._physics, self.panel, self.shutter, blocks, shape)
         if body.driver == BASLER:
             return self._serve_pylon(self.scene, body)
         return self._serve_gige(self.scene, str(at.get(name, {}).get("address", "")))

@@ -32,15 +32,14 @@ class Scene:
         shutter: VirtualShutter | None,
         blocks: Blocks,
         shape: tuple[int, int],
-        faults: FaultSchedule | None = None,
     ) -> None:
+        self.faults: FaultSchedule | None = None
         self.taken = 0
         self.struck: dict[int, Strike] = {}
         self._physics = physics
         self._panel = panel
         self._shutter = shutter
         self._blocks = blocks
-        self._faults = faults
         self._begin_s = time.monotonic()
         self._lock = threading.Lock()
         self._pictures: deque[NDArray[np.uint8]] = deque(maxlen=1 + physics.settings.camera.lag)
@@ -50,7 +49,7 @@ class Scene:
         """Return a picture of the light at a monotonic time, None for one that is lost, and its delay in seconds."""
         with self._lock:
             self.taken += 1
-            strike = self._faults.next(self.taken) if self._faults is not None else Strike()
+            strike = self.faults.next(self.taken) if self.faults is not None else Strike()
             if strike != Strike():
                 self.struck[self.taken] = strike
             if strike.status != STATUS["stale"] or not self._pictures:
