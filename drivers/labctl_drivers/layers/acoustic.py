@@ -2,17 +2,16 @@
 
 import hashlib
 import math
-import time
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from labctl.contract.audio import AudioInterface, Burst, Recording, Samples
+from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
-from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl.contract.units import Decibel, Hertz, Seconds
 from labctl_drivers.layers.multitone import Complex, Phases, burst_timing, multitone
@@ -24,9 +23,6 @@ CLIP_LEVEL = 0.99
 
 LARGEST_AMPLITUDE = 4.0 / math.pi
 """Amplitude of the fundamental of a full-scale square wave: no recording within full scale holds a larger tone."""
-
-CHUNK_ROWS = 64
-CHUNK_S = 0.05
 
 
 class AcousticSettings(Settings):
@@ -91,7 +87,7 @@ class AcousticLayer:
         before anything is played, `InstrumentError` after everything measured before it has been yielded.
         """
         check_drives(self._info, drives, ids)
-        return self._chunks(self._interface.exchange(self._bursts(drives, ids, stop)))
+        return in_chunks(map(self._row, self._interface.exchange(self._bursts(drives, ids, stop))))
 
     def make_safe(self) -> None:
         """Mute the interface."""
@@ -108,42 +104,10 @@ class AcousticLayer:
             amplitudes = drive.reshape(self._full_drive.shape[0], -1) * self._full_drive
             yield Burst(row_id, self._multitone.synthesise(amplitudes))
 
-    def _chunks(self, recordings: Iterator[Recording]) -> Iterator[Responses]:
-        waiting: list[_Row] = []
-        flushed_s = time.monotonic()
-        try:
-            for recording in recordings:
-                waiting.append(self._row(recording))
-                if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
-                    yield _chunk(waiting)
-                    waiting, flushed_s = [], time.monotonic()
-        except InstrumentError:
-            if waiting:
-                yield _chunk(waiting)
-            raise
-        if waiting:
-            yield _chunk(waiting)
-
-    def _row(self, recording: Recording) -> "_Row":
+    def _row(self, recording: Recording) -> Row:
         phasors = self._multitone.analyse(recording.samples)
         status = _status(recording.samples[self._multitone.timing.analysed], xrun=recording.xrun)
-        return _Row(recording.id, read_out(phasors, self._settings.readout), status, recording.time_s)
-
-
-class _Row(NamedTuple):
-    id: int
-    values: NDArray[np.float32]
-    status: RowStatus
-    time_s: float
-
-
-def _chunk(rows: list[_Row]) -> Responses:
-    return Responses(
-        ids=np.array([row.id for row in rows], dtype=np.int64),
-        values=np.stack([row.values for row in rows]),
-        status=np.array([row.status for row in rows], dtype=np.uint8),
-        time_s=np.array([row.time_s for row in rows]),
-    )
+        return Row(recording.id, read_out(phasors, self._settings.readout), status, recording.time_s)
 
 
 def _status(analysed: Samples, *, xrun: bool) -> RowStatus:

@@ -1,23 +1,19 @@
 """The microwave layer: patterns of a metasurface in, S-parameters between antennas out."""
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.capabilities import WrittenParameters
+from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
-from labctl.contract.errors import DriveError, InstrumentError, SettingError
+from labctl.contract.errors import DriveError, SettingError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern
 from labctl.contract.readout import READINGS, readout_channels
 from labctl_drivers.layers.microwave_settings import MicrowaveSettings
-
-CHUNK_ROWS = 64
-CHUNK_S = 0.05
 
 
 class MicrowaveLayer:
@@ -66,7 +62,7 @@ class MicrowaveLayer:
         after everything measured before it has been yielded.
         """
         check_drives(self._info, drives, ids)
-        return self._chunks(drives, ids, stop)
+        return in_chunks(self._rows(drives, ids, stop))
 
     def make_safe(self) -> None:
         """Switch the power off and show the rest pattern."""
@@ -90,32 +86,20 @@ class MicrowaveLayer:
         pattern[self._driven] = np.rint(drive.astype(np.float64) * (self._surface.levels - 1))
         return pattern
 
-    def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        waiting: list[_Row] = []
-        flushed_s = time.monotonic()
+    def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
         if len(ids) and not stop.is_set():
             self._configure()
-        try:
-            for row_id, drive in zip(ids.tolist(), drives, strict=True):
-                if stop.is_set():
-                    break
-                waiting.append(self._pass(row_id, drive))
-                if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
-                    yield _chunk(waiting)
-                    waiting, flushed_s = [], time.monotonic()
-        except InstrumentError:
-            if waiting:
-                yield _chunk(waiting)
-            raise
-        if waiting:
-            yield _chunk(waiting)
+        for row_id, drive in zip(ids.tolist(), drives, strict=True):
+            if stop.is_set():
+                return
+            yield self._pass(row_id, drive)
 
-    def _pass(self, row_id: int, drive: NDArray[np.floating]) -> "_Row":
+    def _pass(self, row_id: int, drive: NDArray[np.floating]) -> Row:
         self._surface.show(self._pattern(drive))
         result = self._analyser.sweep()
         with np.errstate(divide="ignore"):
             values = READINGS[self._settings.readout].read(result.values)
-        return _Row(row_id, values, _status(values, overload=result.overload), result.time_s)
+        return Row(row_id, values, _status(values, overload=result.overload), result.time_s)
 
 
 class TunableMicrowaveLayer(MicrowaveLayer):
@@ -157,22 +141,6 @@ class TunableMicrowaveLayer(MicrowaveLayer):
         self._kept = kept
         self._written = WrittenParameters(commanded, kept[self._tuned] / steps)
         return self._written
-
-
-class _Row(NamedTuple):
-    id: int
-    values: NDArray[np.float64]
-    status: RowStatus
-    time_s: float
-
-
-def _chunk(rows: list[_Row]) -> Responses:
-    return Responses(
-        ids=np.array([row.id for row in rows], dtype=np.int64),
-        values=np.stack([row.values for row in rows]),
-        status=np.array([row.status for row in rows], dtype=np.uint8),
-        time_s=np.array([row.time_s for row in rows]),
-    )
 
 
 def _status(values: NDArray[np.float64], *, overload: bool) -> RowStatus:

@@ -6,11 +6,11 @@ Rows are computed one at a time, and a row's numbers depend neither on its neigh
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
 from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
@@ -32,9 +32,6 @@ from labctl_simulators.loopback.microwave_settings import SimulatedMicrowaveSett
 from labctl_simulators.physics.analyser import PULLS
 from labctl_simulators.physics.enclosure import Real
 from labctl_simulators.physics.metasurface import MetasurfaceCavity, check_frequency
-
-CHUNK_ROWS = 64
-CHUNK_S = 0.05
 
 
 class SimulatedMicrowaveLayer:
@@ -79,7 +76,7 @@ class SimulatedMicrowaveLayer:
         `InstrumentError` when closed.
         """
         states = self._states(drives, ids)
-        return self._chunks(self._opened("measure"), states, ids, stop)
+        return in_chunks(self._rows(self._opened("measure"), states, ids, stop))
 
     def signals(self, drives: Drives) -> Real:
         """Return the responses (n, n_outputs) without noise or drift. Raises as `measure` does."""
@@ -126,41 +123,19 @@ class SimulatedMicrowaveLayer:
             return drives.astype(np.float64)
         return np.rint(drives.astype(np.float64) * (levels - 1)) / (levels - 1)
 
-    def _chunks(self, cavity: MetasurfaceCavity, states: Real, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        waiting: list[_Row] = []
-        flushed_s = time.monotonic()
+    def _rows(self, cavity: MetasurfaceCavity, states: Real, ids: RowIds, stop: Stop) -> Iterator[Row]:
         for row_id, state in zip(ids.tolist(), states, strict=True):
             if stop.is_set():
-                break
-            waiting.append(self._answer(cavity, row_id, state))
-            if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
-                yield _chunk(waiting)
-                waiting, flushed_s = [], time.monotonic()
-        if waiting:
-            yield _chunk(waiting)
+                return
+            yield self._answer(cavity, row_id, state)
 
-    def _answer(self, cavity: MetasurfaceCavity, row_id: int, states: Real) -> "_Row":
+    def _answer(self, cavity: MetasurfaceCavity, row_id: int, states: Real) -> Row:
         # The time of a row is that of its place in the run, so that a restart does not move it.
         planned_s = row_id * self._settings.pass_s
         signal = self._bench.read(cavity, states, self._settings.paths, row_id=row_id, time_s=planned_s)
         self._clock.sleep_s(self._settings.pass_s)
         values = self._reading.read(signal).astype(np.float32)
-        return _Row(row_id, values, self._epoch_s + self._clock.now_s())
-
-
-class _Row(NamedTuple):
-    id: int
-    values: NDArray[np.float32]
-    time_s: float
-
-
-def _chunk(rows: list[_Row]) -> Responses:
-    return Responses(
-        ids=np.array([row.id for row in rows], dtype=np.int64),
-        values=np.stack([row.values for row in rows]),
-        status=np.full(len(rows), RowStatus.OK, dtype=np.uint8),
-        time_s=np.array([row.time_s for row in rows]),
-    )
+        return Row(row_id, values, RowStatus.OK, self._epoch_s + self._clock.now_s())
 
 
 def _check_point(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) -> None:

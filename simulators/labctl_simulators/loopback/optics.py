@@ -12,11 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver
 from labctl.contract.errors import DriveError, InstrumentError, blaming
@@ -45,8 +46,6 @@ from labctl_simulators.physics.scattering import (
     intensity,
     unitary_medium,
 )
-
-CHUNK_S = 0.05
 
 _MEDIUM, _LATER_MEDIUM, _DEAD_PIXELS, _DRIFT, _NOISE = range(5)
 """Named random streams below one seed."""
@@ -105,7 +104,7 @@ class OpticalLayer:
         check_drives(self._info, drives, ids)
         if not self._open:
             raise InstrumentError(self._info.name, "the layer is not open", command="measure")
-        return self._chunks(drives, ids, stop)
+        return in_chunks(self._rows(drives, ids, stop))
 
     def signals(self, drives: Drives) -> NDArray[np.float64]:
         """Return responses (n, n_outputs) at time zero without noise, drift and the rounding of light."""
@@ -132,7 +131,7 @@ class OpticalLayer:
         """Close."""
         self._open = False
 
-    def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
+    def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
         for first in range(0, len(ids), BLOCK_ROWS):
             if stop.is_set():
                 return
@@ -154,44 +153,30 @@ class OpticalLayer:
             return 1.0
         return math.exp(-max(0.0, row_id * self._settings.pass_s) / decorrelation.time_s)
 
-    def _frames(self, row_ids: list[int], signals: NDArray[np.float32], stop: Stop) -> Iterator[Responses]:
-        waiting: list[_Frame] = []
-        flushed_s = time.monotonic()
+    def _frames(self, row_ids: list[int], signals: NDArray[np.float32], stop: Stop) -> Iterator[Row]:
         power = np.array([[self._drift.gain(row_id * self._settings.pass_s)] for row_id in row_ids], np.float32)
-        repeats = [self._passes[row_id] + row_ids[: place + 1].count(row_id) for place, row_id in enumerate(row_ids)]
-        values, saturated = self._camera.expose(signals * power, self._noise.normal(row_ids, repeats, signals.shape[1]))
+        noise = self._noise.normal(row_ids, self._repeats(row_ids), signals.shape[1])
+        values, saturated = self._camera.expose(signals * power, noise)
         for row_id, frame, share in zip(row_ids, values, saturated.tolist(), strict=True):
             if stop.is_set():
-                break
-            waiting.append(self._frame(row_id, frame, share))
-            if time.monotonic() - flushed_s >= CHUNK_S:
-                yield _chunk(waiting)
-                waiting, flushed_s = [], time.monotonic()
-        if waiting:
-            yield _chunk(waiting)
+                return
+            yield self._frame(row_id, frame, share)
 
-    def _frame(self, row_id: int, values: NDArray[Any], saturated: float) -> "_Frame":
+    def _repeats(self, row_ids: list[int]) -> list[int]:
+        """Return how often each row will have been measured after its pass: an id may stand several times."""
+        ahead: Counter[int] = Counter()
+        repeats: list[int] = []
+        for row_id in row_ids:
+            ahead[row_id] += 1
+            repeats.append(self._passes[row_id] + ahead[row_id])
+        return repeats
+
+    def _frame(self, row_id: int, values: NDArray[Any], saturated: float) -> Row:
         self._passes[row_id] += 1
         self._clock.sleep_s(self._settings.pass_s)
         overloaded = saturated > self._settings.camera.max_saturated
         status = RowStatus.OVERLOAD if overloaded else RowStatus.OK
-        return _Frame(row_id, values, status, self._epoch_s + self._clock.now_s())
-
-
-class _Frame(NamedTuple):
-    id: int
-    values: NDArray[Any]
-    status: RowStatus
-    time_s: float
-
-
-def _chunk(frames: list[_Frame]) -> Responses:
-    return Responses(
-        ids=np.array([frame.id for frame in frames], dtype=np.int64),
-        values=np.stack([frame.values for frame in frames]),
-        status=np.array([frame.status for frame in frames], dtype=np.uint8),
-        time_s=np.array([frame.time_s for frame in frames]),
-    )
+        return Row(row_id, values, status, self._epoch_s + self._clock.now_s())
 
 
 def _seed(seed: int, stream: int) -> np.random.SeedSequence:

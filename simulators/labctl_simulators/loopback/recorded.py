@@ -12,12 +12,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings
 from labctl.contract.errors import DriveError, InstrumentError, SettingError
@@ -38,9 +39,6 @@ from labctl_simulators.faults import FaultPlan, with_faults
 from labctl_simulators.physics.surrogate import Surrogate, Thresholds, fit_surrogate
 
 Real = NDArray[np.float64]
-
-CHUNK_ROWS = 64
-CHUNK_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +115,7 @@ class RecordedLayer:
             raise DriveError(f"layer '{self._info.name}', row id {ids[misfit.row]}: {misfit.what}")
         if not self._open:
             raise InstrumentError(self._info.name, "the layer is not open", command="measure")
-        return self._chunks(drives, ids, stop)
+        return in_chunks(self._rows(drives, ids, stop))
 
     def misfit(self, drives: Drives) -> Misfit | None:
         """Return the first of `drives` whose norm was not recorded."""
@@ -137,20 +135,13 @@ class RecordedLayer:
         """Close."""
         self._open = False
 
-    def _chunks(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        waiting: list[_Row] = []
-        flushed_s = time.monotonic()
+    def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
         for row_id, drive in zip(ids.tolist(), drives.astype(np.float64), strict=True):
             if stop.is_set():
-                break
-            waiting.append(self._answer(row_id, drive))
-            if len(waiting) >= CHUNK_ROWS or time.monotonic() - flushed_s >= CHUNK_S:
-                yield _chunk(waiting)
-                waiting, flushed_s = [], time.monotonic()
-        if waiting:
-            yield _chunk(waiting)
+                return
+            yield self._answer(row_id, drive)
 
-    def _answer(self, row_id: int, drive: Real) -> "_Row":
+    def _answer(self, row_id: int, drive: Real) -> Row:
         values = self.surrogate.predict(drive)
         self._passes[row_id] += 1
         if self._settings.noise:
@@ -159,22 +150,7 @@ class RecordedLayer:
             rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(self._settings.seed, spawn_key=key)))
             values = values + self.surrogate.residual * rng.standard_normal(len(values))
         self._clock.sleep_s(self._settings.pass_s)
-        return _Row(row_id, values.astype(np.float32), self._epoch_s + self._clock.now_s())
-
-
-class _Row(NamedTuple):
-    id: int
-    values: NDArray[np.float32]
-    time_s: float
-
-
-def _chunk(rows: list[_Row]) -> Responses:
-    return Responses(
-        ids=np.array([row.id for row in rows], dtype=np.int64),
-        values=np.stack([row.values for row in rows]),
-        status=np.full(len(rows), RowStatus.OK, dtype=np.uint8),
-        time_s=np.array([row.time_s for row in rows]),
-    )
+        return Row(row_id, values.astype(np.float32), RowStatus.OK, self._epoch_s + self._clock.now_s())
 
 
 def _layer_info(surrogate: Surrogate, name: str, pass_s: float) -> LayerInfo:
