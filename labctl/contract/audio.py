@@ -34,9 +34,8 @@ class Burst:
 class Recording:
     """Samples (n_samples, n_inputs) recorded while the burst of the same id was played.
 
-    `time_s` is POSIX time at the end of the recording; `xrun` says that samples were lost, `stale` that it holds what an
-    earlier burst sounded like. Sample k of the recording is `late` of a sample (a fraction) later than sample k of the
-    burst.
+    `time_s` is POSIX time at the end of the recording; `xrun` says that samples were lost, `stale` that it holds what
+    an earlier burst sounded like. What was played at sample k is `late` samples (a fraction of one) after sample k.
     """
 
     id: int

@@ -10,15 +10,18 @@ from typing import Any, Protocol
 
 from labctl.contract.driver import Instrument
 
+SettingsByName = Mapping[str, Mapping[str, Any]]
+"""Settings of instruments, by name, as a rig file has them."""
+
 
 class VirtualBench(Protocol):
-    """Virtual instruments on one piece of simulated physics, each at an address of its own."""
+    """Virtual instruments on one piece of simulated physics, each where its own settings lead."""
 
-    def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
-        """Serve `instruments`, settings by name as a rig file has them, and return their addresses by name.
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
+        """Serve `instruments`, and return for each what its settings must be instead to lead there: its address.
 
-        `at` names addresses to take again where they are free. Raises `SettingError`, its way beginning with the
-        instrument's name, for settings that do not fit the physics.
+        `at` has settings that led to them before; their places are taken again where they are free. Raises
+        `SettingError`, its way beginning with the instrument's name, for settings that do not fit the physics.
         """
         ...
 

@@ -36,7 +36,15 @@ class Stream:
     """A full-duplex stream that calls `process` for every block. Opening raises `DeviceError`."""
 
     def __init__(self, wanted: DeviceWanted, process: Process) -> None:
-        sounddevice = _loaded(wanted.server)
+        self._sounddevice = _loaded(wanted.server)
+        try:
+            self._stream = self._started(wanted, process)
+        except DeviceError:
+            self._end()
+            raise
+
+    def _started(self, wanted: DeviceWanted, process: Process) -> Any:
+        sounddevice = self._sounddevice
         index = _index(sounddevice, wanted)
 
         def callback(heard: Samples, played: Samples, _frames: int, _time: object, status: Any) -> None:
@@ -44,7 +52,7 @@ class Stream:
             process(heard, played, bool(lost))
 
         try:
-            self._stream: Any = sounddevice.Stream(
+            stream: Any = sounddevice.Stream(
                 device=(index, index),
                 samplerate=wanted.samplerate_hz,
                 channels=(wanted.input_channels, wanted.output_channels),
@@ -55,15 +63,16 @@ class Stream:
                 dither_off=True,
                 callback=callback,
             )
-            self._stream.start()
+            stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
             raise DeviceError(f"{wanted.device} cannot be opened: {error}") from error
-        if self._stream.samplerate != wanted.samplerate_hz:
-            self._stream.abort()
+        if stream.samplerate != wanted.samplerate_hz:
+            stream.abort()
             raise DeviceError(
-                f"{wanted.device} runs at {self._stream.samplerate:g} Hz, not at {wanted.samplerate_hz:g} Hz; set its "
-                "rate, or the rig file's samplerate"
+                f"{wanted.device} runs at {stream.samplerate:g} Hz, not at {wanted.samplerate_hz:g} Hz; set its rate, "
+                "or the rig file's samplerate"
             )
+        return stream
 
     @property
     def active(self) -> bool:
@@ -74,6 +83,11 @@ class Stream:
         """Stop. May hang when the audio server is dead."""
         self._stream.abort()
         self._stream.close()
+        self._end()
+
+    def _end(self) -> None:
+        # What PortAudio has open at an audio server must be closed in order, or others may wait for it.
+        self._sounddevice._terminate()
 
 
 def _loaded(server: str | None) -> Any:

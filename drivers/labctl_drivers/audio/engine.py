@@ -2,7 +2,8 @@
 
 PortAudio can hang for ever, and a process that is killed cannot mute. So the stream lives in a child that does nothing
 else. Its watchdog thread waits for nothing: when the parent's pipe ends or the parent says nothing for `SILENCE_S`, it
-lets the callback fade out and ends the process on the spot, which closes the device whatever state that is in.
+lets the callback fade out, gives the main thread a moment to close the device in order, and ends the process whatever
+became of that, which closes the device, too.
 """
 
 import os
@@ -22,8 +23,12 @@ SILENCE_S = 1.0
 """A parent that has not been heard for so long is gone or hangs."""
 
 PULSE_S = 0.05
-FADED_S = 0.3
-"""How long a fade-out may take to reach the device before the process ends without it."""
+BEAT_S = 0.2
+FADED_S = 0.2
+"""How long a fade-out may take before the process goes on without it."""
+
+CLOSED_S = 0.4
+"""How long closing may take before the process ends without it."""
 
 
 def main() -> None:
@@ -49,18 +54,20 @@ class Engine:
         self._wanted = DeviceWanted(**begin["device"])
         self._splicer = Splicer(self._wanted.samplerate_hz, self._events.put, self._silent.set)
         self._heard_s = time.monotonic()
+        self._leaving = False
 
     def serve(self, stdin: BinaryIO) -> None:
         """Open the device and do what the parent says until it ends."""
         Thread(target=self._listen, args=(stdin,), name="parent", daemon=True).start()
         Thread(target=self._watch, name="watchdog", daemon=True).start()
+        Thread(target=self._beat, name="beat", daemon=True).start()
         try:
             stream = Stream(self._wanted, self._process)
         except DeviceError as error:
             self._say({"kind": "failed", "text": str(error)})
             _end()
         self._say({"kind": "opened"})
-        while True:
+        while not self._leaving:
             try:
                 event = self._events.get(timeout=PULSE_S)
             except Empty:
@@ -68,28 +75,30 @@ class Engine:
             if isinstance(event, Take):
                 self._say_heard(event)
             elif event is not None:
-                self._heed(event, stream)
+                self._heed(event)
             if not stream.active or time.monotonic() - self._splicer.called_s > self._stall_s:
                 self._say({"kind": "failed", "text": "the device has stopped: it was unplugged, or its server ended"})
                 _end()
+        stream.close()
+        _end()
 
     def _process(self, heard: Samples, played: Samples, lost: bool) -> None:
         self._splicer.process(heard, played, flagged=lost)
 
-    def _heed(self, message: Message, stream: Stream) -> None:
+    def _heed(self, message: Message) -> None:
         head = message.head
         if message.kind == "play":
             self._splicer.add(Take(head["number"], message.arrays["played"], self._wanted.input_channels))
         elif message.kind == "delay":
             self._splicer.delay = head["frames"]
+        elif message.kind == "hold":
+            self._splicer.held = head["held"]
         elif message.kind == "mute":
             self._mute()
             self._say({"kind": "muted", "number": head["number"]})
         elif message.kind == "close":
             self._mute()
-            self._say({"kind": "closed"})
-            stream.close()
-            _end()
+            self._leaving = True
 
     def _mute(self) -> bool:
         self._silent.clear()
@@ -119,10 +128,17 @@ class Engine:
         except (EOFError, OSError):
             self._heard_s = float("-inf")
 
+    def _beat(self) -> None:
+        while True:
+            self._say({"kind": "beat"})
+            time.sleep(BEAT_S)
+
     def _watch(self) -> None:
         while time.monotonic() - self._heard_s < SILENCE_S:
             time.sleep(PULSE_S)
         self._mute()
+        self._leaving = True
+        time.sleep(CLOSED_S)
         _end()
 
 

@@ -2,8 +2,10 @@
 
 import logging
 import subprocess
+import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO, Any, BinaryIO, cast
@@ -13,6 +15,13 @@ from labctl.contract.children import start_child
 from labctl.contract.messages import Message, encode, read_message
 
 BEAT_S = 0.2
+PULSE_S = 0.05
+HUNG_S = 1.0
+"""An engine that has not been heard for so long hangs, and is killed."""
+
+START_S = 20.0
+"""How long an interpreter may take to start."""
+
 END_S = 1.0
 """How long an engine may take to fade out and end before it is killed."""
 
@@ -25,6 +34,10 @@ class EngineLostError(Exception):
     """The engine has ended, refused, or does not answer; the message says why."""
 
 
+class EngineMutedError(EngineLostError):
+    """Somebody muted the engine while something was to be heard; it is as good as before."""
+
+
 class EngineProcess:
     """An engine that has been started. `mute` and `close` may be called from any thread."""
 
@@ -35,8 +48,11 @@ class EngineProcess:
         self._answers: SimpleQueue[Message] = SimpleQueue()
         self._muted: SimpleQueue[Message] = SimpleQueue()
         self._number = 0
+        self._heard_s = time.monotonic() + START_S
         self._said: deque[str] = deque(maxlen=5)
-        self._threads = [Thread(target=each, daemon=True) for each in (self._send, self._receive, self._listen)]
+        self._threads = [
+            Thread(target=each, daemon=True) for each in (self._send, self._receive, self._listen, self._watch)
+        ]
         self._tell("open", **begin)
         for thread in self._threads:
             thread.start()
@@ -56,6 +72,15 @@ class EngineProcess:
         self._tell("play", played, number=self._number)
         self._number += 1
 
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Begin with the bursts that are sent in the body when all of them are there."""
+        self._tell("hold", held=True)
+        try:
+            yield
+        finally:
+            self._tell("hold", held=False)
+
     def set_delay(self, frames: int) -> None:
         """Begin recordings of bursts that have not begun so many frames after them."""
         self._tell("delay", frames=frames)
@@ -71,7 +96,7 @@ class EngineProcess:
             if message.head.get("number") == number:
                 return message
             if message.kind == "muted" and message.head["number"] > number:
-                raise EngineLostError("it was muted meanwhile")
+                raise EngineMutedError("it was muted meanwhile")
 
     def mute(self) -> None:
         """Return when nothing sounds any more; what was not yet heard is forgotten. An engine that hangs is killed."""
@@ -130,10 +155,21 @@ class EngineProcess:
                 stdin.write(data)
                 stdin.flush()
 
+    def _watch(self) -> None:
+        """Kill an engine that hangs; the sender may be waiting for it at that time."""
+        while self._process.poll() is None:
+            if time.monotonic() - self._heard_s > HUNG_S:
+                self._said.append(f"it was silent for {HUNG_S:g} s and was killed")
+                self._process.kill()
+            time.sleep(PULSE_S)
+
     def _receive(self) -> None:
         with cast("BinaryIO", self._process.stdout) as stdout, suppress(EOFError, OSError):
             while True:
                 message = read_message(stdout)
+                self._heard_s = time.monotonic()
+                if message.kind == "beat":
+                    continue
                 (self._muted if message.kind == "muted" else self._answers).put(message)
         lost = Message({"kind": "lost"})
         self._answers.put(lost)

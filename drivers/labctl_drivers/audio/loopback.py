@@ -30,6 +30,8 @@ FLAW_MARGIN = 4.0
 WORST_PATH = 0.3
 """A loopback that differs by more from a delayed copy of the marker than this, on opening, is none."""
 
+LEAST_SAMPLES = 4 * BLOCK
+
 MOVED_SAMPLES = 0.1
 """A delay that moves by more is another one."""
 
@@ -95,6 +97,8 @@ def find(heard: Signal, number: int, n_marker: int) -> tuple[float, float]:
     n_transform = 1 << (len(heard) + n_marker - 1).bit_length()
     played: NDArray[np.complex128] = np.fft.rfft(marker(number, n_marker).astype(np.float64), n_transform)
     cross = np.fft.rfft(heard.astype(np.float64), n_transform) * played.conj()
+    if not np.any(cross):
+        return 0.0, 0.0
     correlation = np.fft.irfft(cross)
     peak = int(np.argmax(np.abs(correlation)))
     whole = peak if peak < n_transform - n_marker else peak - n_transform
@@ -158,7 +162,10 @@ class Loopback:
         return Loopback(replace(self.path, delay=self.path.delay + shift), self._level)
 
     def examine(self, heard: Signal, number: int) -> Heard:
-        """Examine what was recorded (n,) from `path.frames` after the beginning of the burst of that number."""
+        """Examine what was recorded (n,) from `path.frames` after the beginning of the burst of that number.
+
+        A burst has at least `LEAST_SAMPLES`.
+        """
         expected, slope = self._expect(number % N_MARKERS, len(heard))
         rest = heard - expected
         shift = -float(rest @ slope / (slope @ slope))
@@ -177,7 +184,7 @@ class Loopback:
         position, _ = find(heard, number, n)
         whole = round(position)
         kept = n - abs(whole)
-        if kept < 4 * BLOCK:
+        if kept < LEAST_SAMPLES:
             return False, 0.0
         moved = self._gain * delayed(number, n, position - whole)
         part = heard[max(whole, 0) :][:kept]
@@ -198,6 +205,6 @@ class Loopback:
 
 def _flaw(rest: Real, expected: NDArray[np.floating]) -> float:
     """Return the largest rms of a block of `rest`, relative to that of everything expected."""
-    blocks = rest[BLOCK : len(rest) - BLOCK]
-    blocks = blocks[: len(blocks) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    n_blocks = len(rest) // BLOCK - 2
+    blocks = rest[BLOCK : (n_blocks + 1) * BLOCK].reshape(-1, BLOCK)
     return float(np.sqrt((blocks**2).mean(axis=1).max() / np.mean(expected.astype(np.float64) ** 2)))

@@ -11,9 +11,9 @@ import numpy as np
 from labctl.contract.audio import Burst, Recording, Samples, SpeakerOutput
 from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.errors import InstrumentError
-from labctl_drivers.audio.engine_process import EngineLostError, EngineProcess
-from labctl_drivers.audio.loopback import Heard, Loopback, LoopbackError, Verdict, marker
-from labctl_drivers.audio.probing import find_path, require_heard
+from labctl_drivers.audio.engine_process import EngineLostError, EngineMutedError, EngineProcess
+from labctl_drivers.audio.loopback import LEAST_SAMPLES, MOVED_SAMPLES, Heard, Loopback, LoopbackError, Verdict, marker
+from labctl_drivers.audio.probing import find_path
 from labctl_drivers.audio.settings import PortAudioSettings
 
 CLIP_LEVEL = 0.99
@@ -59,6 +59,7 @@ class PortAudioInterface:
         self._microphones = [channel - 1 for channel in settings.inputs]
         self._engine: EngineProcess | None = None
         self._loopback: Loopback | None = None
+        self._broken = 0
         latency = (settings.latency_s or 0.0) * settings.samplerate_hz
         self._stated_delay = round(latency)
         self._late = latency - round(latency)
@@ -117,20 +118,20 @@ class PortAudioInterface:
         """Play bursts back to back and yield one recording for each, in order.
 
         Raises `InstrumentError` when closed or muted meanwhile, for a burst beyond the limits of a speaker (before it
-        sounds), when device, server or loopback fail, and for a howl, which is muted at once.
+        sounds), when device or server fail, when the loopback is lost, and for a howl, which is muted at once.
         """
         engine = self._opened()
         waiting: deque[_Sent] = deque()
         source = iter(bursts)
         try:
-            while True:
+            with engine.together():
                 self._fill(engine, waiting, source)
-                if not waiting:
-                    return
+            while waiting:
                 yield self._recording(engine, waiting)
+                self._fill(engine, waiting, source)
         except EngineLostError as error:
             waiting.clear()
-            if not engine.alive:
+            if not isinstance(error, EngineMutedError):
                 self._let_go()
             raise InstrumentError(self._name, str(error), command="exchange") from None
         finally:
@@ -189,6 +190,8 @@ class PortAudioInterface:
         if burst.samples.ndim != 2 or burst.samples.shape[1] != len(self._outputs):
             shape = f"samples of shape {burst.samples.shape}, not (n, {len(self._outputs)})"
             raise InstrumentError(self._name, shape, command=command)
+        if len(burst.samples) < LEAST_SAMPLES:
+            raise InstrumentError(self._name, f"fewer than {LEAST_SAMPLES} samples cannot be aligned", command=command)
         peaks = np.maximum(burst.samples.max(axis=0), -burst.samples.min(axis=0))
         for speaker, peak in zip(self._outputs, peaks.tolist(), strict=True):
             # A float32 sample may lie half a unit in the last place above the limit it was scaled to.
@@ -227,9 +230,12 @@ class PortAudioInterface:
         found = self._examined(engine, heard, sent, message.head["delay"])
         samples = heard[:, self._microphones]
         waiting.popleft()
+        self._broken = 0 if found.verdict in (Verdict.WHOLE, Verdict.MOVED) else self._broken + 1
+        if found.verdict == Verdict.SILENT or self._broken > 1:
+            self._align_anew(engine, waiting)
         if np.abs(samples[sent.n_sounding :]).max(initial=0.0) >= CLIP_LEVEL:
             self._rule_out_howl(engine, waiting)
-        lost = found.verdict in (Verdict.TORN, Verdict.MOVED) or (
+        lost = found.verdict in (Verdict.TORN, Verdict.MOVED, Verdict.SILENT) or (
             message.head["flagged"] and self._settings.trust_flags
         )
         late = self._late if self._loopback is None else self._loopback.remainder + found.shift
@@ -237,33 +243,49 @@ class PortAudioInterface:
         return Recording(sent.burst.id, samples, message.head["time_s"], xrun=lost, stale=stale, late=late)
 
     def _examined(self, engine: EngineProcess, heard: Samples, sent: _Sent, delay: int) -> Heard:
-        """Ask the loopback what became of a recording; align anew when the delay has moved.
-
-        Raises `InstrumentError`, having muted, when it is silent.
-        """
+        """Ask the loopback what became of a recording; align those that come when the delay has moved a little."""
         wired, loopback = self._settings.loopback, self._loopback
         if wired is None or loopback is None:
             return Heard(Verdict.WHOLE)
         if delay != loopback.path.frames:
             return Heard(Verdict.MOVED)
         found = loopback.examine(heard[:, wired.input - 1], sent.number)
-        if found.verdict == Verdict.SILENT:
-            engine.mute()
-            try:
-                require_heard(heard, sent.number, len(heard), self._settings, wired)
-            except LoopbackError as error:
-                raise InstrumentError(self._name, str(error), command=f"burst {sent.burst.id}") from None
         if found.verdict == Verdict.MOVED:
-            _log.warning(
-                "%s: the latency has moved by %.2f samples to %.2f; row %d is marked and recordings are aligned anew",
-                self._name,
-                found.shift,
-                loopback.path.delay + found.shift,
-                sent.burst.id,
-            )
+            self._warn_of_move(found.shift, loopback.path.delay + found.shift)
             self._loopback = loopback.moved(found.shift)
             engine.set_delay(self._loopback.path.frames)
         return found
+
+    def _align_anew(self, engine: EngineProcess, waiting: deque[_Sent]) -> None:
+        """Mute, look for the loopback as on opening, and send again what waits.
+
+        Raises `InstrumentError` when it is not there any more.
+        """
+        engine.mute()
+        before = self._loopback
+        try:
+            self._align(engine)
+        except LoopbackError as error:
+            raise InstrumentError(self._name, str(error), command="exchange") from None
+        after = self._loopback
+        if before is not None and after is not None and abs(after.path.delay - before.path.delay) > MOVED_SAMPLES:
+            self._warn_of_move(after.path.delay - before.path.delay, after.path.delay)
+        self._broken = 0
+        self._send_again(engine, waiting)
+
+    def _warn_of_move(self, shift: float, delay: float) -> None:
+        _log.warning(
+            "%s: the latency has moved by %.2f samples to %.2f; rows that it befell are marked",
+            self._name,
+            shift,
+            delay,
+        )
+
+    def _send_again(self, engine: EngineProcess, waiting: deque[_Sent]) -> None:
+        with engine.together():
+            again = [self._send(engine, each.burst) for each in waiting]
+        waiting.clear()
+        waiting.extend(again)
 
     def _rule_out_howl(self, engine: EngineProcess, waiting: deque[_Sent]) -> None:
         """Mute, listen, and send again what waits unless a microphone is still at full scale.
@@ -284,9 +306,7 @@ class PortAudioInterface:
                 "monitoring off, turn amplifiers down), or the input is broken",
                 command="exchange",
             )
-        again = [self._send(engine, each.burst) for each in waiting]
-        waiting.clear()
-        waiting.extend(again)
+        self._send_again(engine, waiting)
 
 
 def _build(settings: PortAudioSettings, context: BuildContext) -> PortAudioInterface:

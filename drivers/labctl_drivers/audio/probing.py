@@ -7,10 +7,10 @@ from labctl_drivers.audio.engine_process import EngineProcess
 from labctl_drivers.audio.loopback import SILENT, LoopbackError, Path, find, learn, marker
 from labctl_drivers.audio.settings import LoopbackSettings, PortAudioSettings
 
-PROBE_S = 0.1
-N_PROBES = 5
-LONGEST_DELAY_S = 1.0
-"""Up to which delay the loopback is looked for."""
+PROBE_S = 0.05
+N_PROBES = 4
+DELAYS_S = (0.15, 1.5)
+"""Up to which delay the loopback is looked for at first, and then."""
 
 ELECTRICAL = 0.3
 """A marker this strong on another input, relative to what was sent, has come by a cable."""
@@ -26,9 +26,7 @@ def find_path(engine: EngineProcess, settings: PortAudioSettings, loopback: Loop
     n_probe = round(PROBE_S * settings.samplerate_hz)
     level = 10.0 ** (loopback.level_dbfs / 20.0)
     engine.set_delay(0)
-    number, heard = _played(engine, settings, loopback, n_probe, round(LONGEST_DELAY_S * settings.samplerate_hz))
-    require_heard(heard, number, n_probe, settings, loopback)
-    frames = round(find(heard[:, loopback.input - 1], number, n_probe)[0])
+    frames = _whole_delay(engine, settings, loopback, n_probe)
     engine.set_delay(frames)
     probes = [_played(engine, settings, loopback, n_probe, 0) for _ in range(N_PROBES)]
     recordings = [heard[:, loopback.input - 1] for _, heard in probes]
@@ -38,7 +36,27 @@ def find_path(engine: EngineProcess, settings: PortAudioSettings, loopback: Loop
     return path
 
 
-def require_heard(
+def _whole_delay(engine: EngineProcess, settings: PortAudioSettings, loopback: LoopbackSettings, n_probe: int) -> int:
+    for longest_s in DELAYS_S[:-1]:
+        frames, _, _ = _searched(engine, settings, loopback, n_probe, longest_s)
+        if frames is not None:
+            return frames
+    frames, number, heard = _searched(engine, settings, loopback, n_probe, DELAYS_S[-1])
+    _require_heard(heard, number, n_probe, settings, loopback)
+    return frames or 0
+
+
+def _searched(
+    engine: EngineProcess, settings: PortAudioSettings, loopback: LoopbackSettings, n_probe: int, longest_s: float
+) -> tuple[int | None, int, Samples]:
+    """Return the delay in frames, None when the marker is not heard; and the marker's number and what was heard."""
+    number, heard = _played(engine, settings, loopback, n_probe, round(longest_s * settings.samplerate_hz))
+    delay, gain = find(heard[:, loopback.input - 1], number, n_probe)
+    is_there = abs(gain) > SILENT * 10.0 ** (loopback.level_dbfs / 20.0)
+    return (round(delay) if is_there else None), number, heard
+
+
+def _require_heard(
     heard: Samples, number: int, n_marker: int, settings: PortAudioSettings, loopback: LoopbackSettings
 ) -> None:
     """Raise `LoopbackError` unless the marker is on the loopback's input; say on which it is, if on another."""

@@ -36,7 +36,8 @@ class Take:
 class Splicer:
     """Counts frames, plays takes one directly after another, and hands each to `finished` once it has been heard.
 
-    `finished` and `silent` are called from the callback and must return at once.
+    While it is `held`, no further take is begun. `finished` and `silent` are called from the callback and must return
+    at once.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Splicer:
         self._faded = -1
         self._frames = 0
         self.delay = delay
+        self.held = False
         self.called_s = time.monotonic()
 
     def add(self, take: Take) -> None:
@@ -92,7 +94,7 @@ class Splicer:
 
     def _play(self, played: Samples) -> None:
         done = 0
-        while done < len(played) and self._waiting:
+        while done < len(played) and self._waiting and not (self.held and self._played == 0):
             take = self._waiting[0]
             if self._played == 0:
                 take.begun, take.delay = self._frames + done, self.delay

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
-from labctl.contract.simulator import BenchSimulator
+from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel
 from labctl_simulators.instruments.metasurface.raw12 import VirtualLeonardo, VirtualUno
@@ -78,8 +78,8 @@ class MicrowaveBench:
         self._patterned = PatternedCavity(cavity)
         self._servers: list[Server] = []
 
-    def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
-        """Serve `instruments` and return their addresses by name; `at` names addresses to take again if free.
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
+        """Serve `instruments` and return the address of each, one that it has in `at` if that is free.
 
         Raises `SettingError` for a metasurface that the cavity does not have.
         """
@@ -88,7 +88,10 @@ class MicrowaveBench:
         if len(surfaces) > 1:
             raise SettingError((surfaces[1], "driver"), f"'{surfaces[0]}' is the simulated cavity's only metasurface")
         panel = Panel(self._patterned, WallClock(), wiring=self._wiring(bodies, surfaces))
-        return {name: self._serve(self._server_for(body, panel), at.get(name)) for name, body in bodies.items()}
+        return {
+            name: {"address": self._serve(self._server_for(body, panel), at.get(name, {}).get("address"))}
+            for name, body in bodies.items()
+        }
 
     def stop(self) -> None:
         """End every connection and stop serving."""

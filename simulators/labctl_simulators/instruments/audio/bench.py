@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any, cast
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel
 from labctl.contract.children import start_child
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
-from labctl.contract.simulator import BenchSimulator
+from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Hertz
 from labctl_simulators.loopback.audio import SimulatedInterface
 
@@ -53,14 +52,14 @@ class InterfaceSettings(BaseModel):
 class AudioBench:
     """A `VirtualBench` of one interface. Its loudspeakers and microphones are those of the physics, in order."""
 
-    def __init__(self, physics: SimulatedInterface) -> None:
+    def __init__(self, physics: SimulatedInterface, patience_s: float = 2.0) -> None:
+        """Wait `patience_s` for a client that is late or dead; several times that until one that died is forgotten."""
         self._physics = physics
+        self._patience_s = patience_s
         self._server: subprocess.Popen[bytes] | None = None
         self._cavity: subprocess.Popen[bytes] | None = None
 
-    def start(
-        self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Mapping[str, Any]]:
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
         """Serve the one of `instruments` and return the settings that lead to it.
 
         Raises `SettingError` for speakers or microphones that the box does not have, `InputError` without JACK.
@@ -129,7 +128,19 @@ class AudioBench:
             raise InputError("a virtual audio interface needs a JACK server; on Debian: apt-get install jackd2")
         period = 1 << (int(PERIOD_S * samplerate_hz).bit_length() - 1)
         # Synchronous, so that a computer that is busy makes sound late and never wrong.
-        command = [jackd, "-r", "-S", "-t", "5000", "-n", server, "-d", "dummy", "-r", f"{samplerate_hz:.0f}"]
+        command = [
+            jackd,
+            "-r",
+            "-S",
+            "-t",
+            str(round(1e3 * self._patience_s)),
+            "-n",
+            server,
+            "-d",
+            "dummy",
+            "-r",
+            f"{samplerate_hz:.0f}",
+        ]
         self._server = subprocess.Popen(  # noqa: S603 - the system's own JACK
             [*command, "-p", str(period), "-C", "1", "-P", "1"],
             stdin=subprocess.DEVNULL,
@@ -147,6 +158,7 @@ class AudioBench:
             "physics": physics.model_dump(mode="json", by_alias=True),
             "server": server,
             "client": DEVICE,
+            "server_pid": self._server.pid if self._server else 0,
             "within_s": START_S,
             "wiring": {
                 "speakers": [channel - 1 for channel in settings.outputs],

@@ -1,13 +1,17 @@
 """The simulated box as a client of a JACK server: what is played to its inputs is heard at its outputs.
 
 A process of its own, since JACK's callback must never be late. It talks over its standard input and output, by JSON
-lines: what it is made of, then what is to go wrong, then what somebody wants to know. It ends when its input does.
+lines: what it is made of, then what is to go wrong, which it answers with how long the speakers have been silent. When
+its input ends, so does the server, which would otherwise outlive a bench that is killed, and then itself.
 """
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,7 +148,9 @@ def main() -> None:
                 setattr(
                     interface.faults, name, {int(k): v for k, v in value.items()} if isinstance(known, dict) else value
                 )
-            _answer(silent_s=min(time.monotonic() - interface.sounded_s, 1e9), torn=interface.faults.torn)
+            _answer(silent_s=min(time.monotonic() - interface.sounded_s, 1e9), sounded_s=max(interface.sounded_s, 0.0))
+    with suppress(ProcessLookupError):
+        os.kill(begin["server_pid"], signal.SIGTERM)
 
 
 if __name__ == "__main__":
