@@ -110,6 +110,11 @@ class EngineProcess:
         self.kill()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it is there."""
         return self._process.poll() is None

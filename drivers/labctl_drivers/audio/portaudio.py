@@ -95,6 +95,11 @@ class PortAudioInterface:
         text = self._settings.model_dump_json(exclude_defaults=True, exclude={"server", "buffer_s", "stall_s"})
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @property
+    def engine_pid(self) -> int | None:
+        """Return the process that owns the device, None while the interface is closed."""
+        return None if self._engine is None else self._engine.pid
+
     def open(self) -> None:
         """Open the device and find its latency by the loopback; does nothing when already open.
 
