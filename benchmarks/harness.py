@@ -67,20 +67,20 @@ class Row:
         return Aim(target.relation, target.value, target.met_by(self.value), spread_reached)
 
 
-def over_repeats(id: str, values: Sequence[float], unit: str, baselines: Mapping[str, float] | None = None) -> Row:  # noqa: A002 - the key's name in the JSON
+def over_repeats(row_id: str, values: Sequence[float], unit: str, baselines: Mapping[str, float] | None = None) -> Row:
     """Return the row of repeated measurements: their median, smallest and largest."""
-    return Row(id, float(np.median(values)), min(values), max(values), len(values), unit, baselines or {})
+    return Row(row_id, float(np.median(values)), min(values), max(values), len(values), unit, baselines or {})
 
 
-def over_draws(id: str, values: Sequence[float], unit: str, baselines: Mapping[str, float] | None = None) -> Row:  # noqa: A002 - the key's name in the JSON
+def over_draws(row_id: str, values: Sequence[float], unit: str, baselines: Mapping[str, float] | None = None) -> Row:
     """Return the row of a mean over random draws with its 95 % interval by Student's t, which takes two of them."""
     from scipy.stats import t
 
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
-        return Row(id, mean, None, None, n, unit, baselines or {})
+        return Row(row_id, mean, None, None, n, unit, baselines or {})
     half = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / sqrt(n)
-    return Row(id, mean, mean - half, mean + half, n, unit, baselines or {})
+    return Row(row_id, mean, mean - half, mean + half, n, unit, baselines or {})
 
 
 def run_experiment(experiment: Path, runs: Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], float]:

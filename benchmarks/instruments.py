@@ -190,9 +190,9 @@ def _check(reads: Mapping[str, Read], points: int) -> None:
             np.testing.assert_array_equal(cast("Any", values), sweep(points))
 
 
-def _row(id: str, multiples: Mapping[str, list[float]], unit: str, target: Target) -> Row:  # noqa: A002 - the key's name in the JSON
+def _row(row_id: str, multiples: Mapping[str, list[float]], unit: str, target: Target) -> Row:
     others = {name: float(np.median(values)) for name, values in multiples.items() if name not in ("link", ROUND_TRIP)}
-    row = over_repeats(id, multiples["link"], unit, others)
+    row = over_repeats(row_id, multiples["link"], unit, others)
     return replace(row, aim=row.held_against(target))
 
 

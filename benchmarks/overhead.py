@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from typing_extensions import override
 
 from benchmarks import harness
 from benchmarks.harness import Row, over_repeats
@@ -88,7 +89,8 @@ class Asking(Phyll):
         self._labels = np.array([[0, 1]])
         self._inputs = network.label.embed(np.full((1, SIZE - CLASSES), 0.5, np.float32), self._labels)
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:  # noqa: ARG002 - the rule's signature
+    @override
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure a positive and a negative pass."""
         yield Measure(0, self._inputs, batch.samples, self._labels, "train")
         return {}

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from typing_extensions import override
 
 from benchmarks import harness, torch_update
 from benchmarks.harness import Row, over_repeats
@@ -42,7 +43,7 @@ from labctl.network.network import build_network
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.schedules import Joint
 from labctl.orchestrator.session import pinned_arithmetic
-from labctl.orchestrator.training import Training
+from labctl.orchestrator.training import Observer, Training
 from labctl.record.writer import PassLog
 from labctl.rig.rig import build_rig, opened
 from labctl.testing.layers import InstantLayer
@@ -209,13 +210,14 @@ def sim_row(name: str, *, rows: int, repeats: int) -> Row:
     return over_repeats(row, wall, unit, {"per_processor_time": float(np.median(processor))})
 
 
-class MemoryWatch:
+class MemoryWatch(Observer):
     """Notes the resident memory, garbage collected, when the warm-up and when all epochs are over."""
 
     def __init__(self) -> None:
         self.resident_mb: dict[int, float] = {}
 
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:  # noqa: ARG002 - the observer's signature
+    @override
+    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
         """Look at memory."""
         if epoch in (WARM_UP_EPOCHS, WARM_UP_EPOCHS + EPOCHS):
             gc.collect()

@@ -18,6 +18,9 @@ M = TypeVar("M", bound=BaseModel)
 
 _KINDS = {"experiment": "an experiment file", "rig": "a rig file"}
 
+_SHORT_FOR_KIND = ("encoder",)
+"""Keys under which a text is short for a mapping with that `kind`."""
+
 
 @dataclass(frozen=True)
 class Document:
@@ -152,38 +155,46 @@ def _assign(document: Document, assignment: str, within: str) -> Document:
         raise ConfigError([Problem(position, "not an assignment; expected KEY.KEY=VALUE, as in training.epochs=3")])
     new = read_tree(text, lambda _line, _column: position)
     data = deepcopy(document.data)
-    keys = _set(data, path.split("."), new.data, position, within)
+    keys = _set(data, path.split("."), new.data, assignment, within)
     tree = _graft(document.tree, data, keys, new, position)
     return replace(document, tree=tree, overrides=(*document.overrides, assignment))
 
 
-def _set(data: dict[Key, Any], segments: list[str], value: Any, position: Position, within: str) -> Keys:
+def _set(data: dict[Key, Any], segments: list[str], value: Any, assignment: str, within: str) -> Keys:
     """Put `value` into `data` at the path of `segments`, making mappings on the way; return the path as keys."""
     way: list[Key] = []
     here: Any = data
     for segment in segments[:-1]:
-        way.append(_key(here, segment, within + ".".join(map(str, way)), position))
+        way.append(_key(here, segment, within + ".".join(map(str, way)), assignment))
         if isinstance(here, dict):
             here = cast("dict[Key, Any]", here).setdefault(way[-1], {})
         else:
             here = cast("list[Any]", here)[cast("int", way[-1])]
-    way.append(_key(here, segments[-1], within + ".".join(map(str, way)), position))
+    way.append(_key(here, segments[-1], within + ".".join(map(str, way)), assignment))
     here[way[-1]] = value
     return tuple(way)
 
 
-def _key(container: Any, segment: str, where: str, position: Position) -> Key:
-    """Return `segment` as the key it names in `container`, which lies at the path `where`."""
+def _key(container: Any, segment: str, where: str, assignment: str) -> Key:
+    """Return `segment` as the key it names in `container`, which lies at the path `where` of `assignment`."""
     if isinstance(container, dict):
         return next((key for key in cast("dict[Key, Any]", container) if str(key) == segment), segment)
     if not isinstance(container, list):
-        what = f"{where} is {show(container)}, which has no keys; expected {where}=VALUE"
-        raise ConfigError([Problem(position, what)])
+        what = f"{where} is {show(container)}, which has no keys; expected {_whole(container, where, assignment)}"
+        raise ConfigError([Problem(Position(f"--set {assignment}"), what)])
     size = len(cast("list[Any]", container))
     if segment.isdecimal() and int(segment) < size:
         return int(segment)
     what = f'{where} has no item "{segment}"; expected an index from 0 to {size - 1}'
-    raise ConfigError([Problem(position, what)])
+    raise ConfigError([Problem(Position(f"--set {assignment}"), what)])
+
+
+def _whole(value: object, where: str, assignment: str) -> str:
+    """Return how all of the `value` at the path `where` is set, of which `assignment` names a key it has not."""
+    if not isinstance(value, str) or where.rpartition(".")[2] not in _SHORT_FOR_KIND:
+        return f"{where}=VALUE"
+    key, _, text = assignment.removeprefix(f"{where}.").partition("=")
+    return f"--set '{where}={{kind: {value}, {key}: {text}}}'"
 
 
 def _graft(old: Tree, data: Any, keys: Keys, new: Tree, position: Position) -> Tree:

@@ -11,18 +11,18 @@ from typing import Any, Protocol
 from labctl.contract.driver import Instrument
 from labctl.contract.layer import PhysicalLayer
 
+SettingsByName = Mapping[str, Mapping[str, Any]]
+"""Settings of instruments, by name, as a rig file has them."""
+
 
 class VirtualBench(Protocol):
-    """Virtual instruments on one piece of simulated physics, each at an address of its own."""
+    """Virtual instruments on one piece of simulated physics, each where its own settings lead."""
 
-    def start(
-        self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Mapping[str, Any]]:
-        """Serve `instruments`, settings by name as a rig file has them, and return by name those that lead to them.
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
+        """Serve `instruments`, and return for each what its settings must be instead to lead there: its address.
 
-        That is the address, at least. `at` holds such settings of an earlier time: places to take again where they are
-        free. Raises `SettingError`, its way beginning with the
-        instrument's name, for settings that do not fit the physics.
+        `at` has settings that led to them before; their places are taken again where they are free. Raises
+        `SettingError`, its way beginning with the instrument's name, for settings that do not fit the physics.
         """
         ...
 
@@ -35,10 +35,8 @@ class VirtualBench(Protocol):
 class BenchSimulator:
     """The entry point of a bench: the `drivers` to which it can answer, and how it is built on its physics.
 
-    `build` raises `InputError` for physics that such instruments cannot measure. `example` is the shipped rig file with
-    physics for who names none.
+    `build` raises `InputError` for physics that such instruments cannot measure.
     """
 
     drivers: frozenset[str]
     build: Callable[[Instrument | PhysicalLayer], VirtualBench]
-    example: str

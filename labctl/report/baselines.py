@@ -56,7 +56,7 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
     """
     makers: dict[str, Callable[[LoadedExperiment, Task, LogReader], NDArray[np.bool_]]] = {
         "linear": lambda _loaded, task, _reader: _linear(task.data),
-        "skip-only": _skip_only,
+        "skip-only": lambda loaded, task, _reader: _skip_only(loaded, task),
         "linear-map": lambda loaded, task, reader: _linear_map(loaded, task, reader, modulus=False),
         "linear-map-modulus": lambda loaded, task, reader: _linear_map(loaded, task, reader, modulus=True),
         "shuffled": _shuffled,
@@ -116,7 +116,7 @@ def _linear(data: PreparedData) -> NDArray[np.bool_]:
     return predict_linearly(data.train_x, data.train_y, data.test_x) == data.test_y
 
 
-def _skip_only(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArray[np.bool_]:  # noqa: ARG001
+def _skip_only(loaded: LoadedExperiment, task: Task) -> NDArray[np.bool_]:
     variant = _with_blocks(loaded, [_changed(block, skip=True) for block in loaded.experiment.network.blocks])
     models = [_silence(info.n_outputs) for info in task.infos]
     digital = build_task(variant, task.infos)

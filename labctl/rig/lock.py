@@ -1,6 +1,10 @@
 """One user per instrument on this computer, whoever it is: a lock per address that says who has it.
 
 The operating system frees a lock when the process that holds it ends, however it ends.
+
+These are the guard's, for as long as a rig is in use. A link that is open locks its address besides, with a file of
+its own in another folder: a guard and the host it watches hold the same address at once, and a driver used without a
+rig is kept from an instrument all the same. One lock for both would shut the host out.
 """
 
 import getpass

@@ -73,7 +73,7 @@ def test_json_is_one_document(labctl: "Labctl", desk: Path, run: Path) -> None:
         ["validate", "wine.yaml"],
         ["validate", "desk.yaml"],
     ):
-        labctl.quick(*command, "--json").json  # noqa: B018 - raises unless it is one document
+        assert labctl.quick(*command, "--json").json, command
 
 
 def test_somebody_does_look(labctl: "Labctl", desk: Path) -> None:

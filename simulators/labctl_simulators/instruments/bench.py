@@ -13,7 +13,7 @@ from labctl.contract.clock import WallClock
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
 from labctl.contract.layer import PhysicalLayer
-from labctl.contract.simulator import BenchSimulator
+from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel
 from labctl_simulators.instruments.metasurface.raw12 import VirtualLeonardo, VirtualUno
@@ -79,10 +79,8 @@ class MicrowaveBench:
         self._patterned = PatternedCavity(cavity)
         self._servers: list[Server] = []
 
-    def start(
-        self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Mapping[str, Any]]:
-        """Serve `instruments` and return their addresses by name; `at` holds addresses to take again if free.
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
+        """Serve `instruments` and return the address of each, one that it has in `at` if that is free.
 
         Raises `SettingError` for a metasurface that the cavity does not have.
         """
@@ -204,4 +202,4 @@ def _build(physics: Instrument | PhysicalLayer) -> MicrowaveBench:
     return MicrowaveBench(physics)
 
 
-BENCH = BenchSimulator(frozenset(ANALYSERS) | frozenset(SURFACES), _build, example="sim_microwave.yaml")
+BENCH = BenchSimulator(frozenset(ANALYSERS) | frozenset(SURFACES), _build)

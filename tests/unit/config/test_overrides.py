@@ -1,6 +1,7 @@
 """`--set`: as if the file had been edited."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def test_everything_below_an_override_stands_in_it(keys: tuple[Key, ...]) -> Non
         ("network.blocks.0.units=0", "units is 0; expected a whole number above 0"),
         (
             "network.blocks.0.encoder.mix=none",
-            'network.blocks.0.encoder is "fitted-range", which has no keys; expected network.blocks.0.encoder=VALUE',
+            'network.blocks.0.encoder is "fitted-range", which has no keys; '
+            "expected --set 'network.blocks.0.encoder={kind: fitted-range, mix: none}'",
         ),
         ("seed.x=3", "seed is 7, which has no keys; expected seed=VALUE"),
         (
@@ -138,6 +140,14 @@ def test_everything_below_an_override_stands_in_it(keys: tuple[Key, ...]) -> Non
 )
 def test_a_mistake_on_the_command_line(complaint, assignment: str, said: str) -> None:
     assert complaint("seed: 7", "seed: 7", assignment) == f"--set {assignment}: {said}"
+
+
+def test_what_is_said_of_an_encoder_in_short_can_be_typed(complaint) -> None:
+    said = complaint("seed: 7", "seed: 7", "network.blocks.0.encoder.mix=orthogonal")
+    typed = shlex.split(said.partition("expected ")[2])
+    assert typed == ["--set", "network.blocks.0.encoder={kind: fitted-range, mix: orthogonal}"]
+    encoder = read(BASE).with_overrides(typed[1:]).validate(Experiment).network.blocks[0].encoder
+    assert (encoder.kind, encoder.mix) == ("fitted-range", "orthogonal")
 
 
 @settings(deadline=None)

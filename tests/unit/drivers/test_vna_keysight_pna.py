@@ -126,7 +126,7 @@ def test_a_list_of_frequencies_and_an_external_trigger_at_a_named_connector(scri
         ("SOUR1:POW1?", "-2.00000000000E+001"),
         *AGREEING,
     )
-    vna.configure(listed)
+    assert vna.configure(listed).tolist() == AXIS.tolist()
 
 
 def test_the_error_names_the_command_that_was_refused(scripted_link: Any) -> None:

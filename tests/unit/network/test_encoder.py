@@ -299,8 +299,12 @@ def test_any_values_do_not_go_onto_two_levels(settings: str | dict[str, Any]) ->
 @pytest.mark.parametrize("levels", [2, 3, 256])
 @pytest.mark.parametrize("settings", ["two-bit", {"kind": "quantile", "cells": 2}])
 def test_cells_go_onto_any_levels(settings: str | dict[str, Any], levels: int) -> None:
-    onto = stepped(2, levels)
-    check_levels("it", encoder(settings, 1, onto), onto)
+    onto = stepped(6, levels)
+    made = encoder(settings, 3, onto)
+    check_levels("it", made, onto)
+    vectors = np.random.default_rng(1).standard_normal((50, 3))
+    made.fit(vectors)
+    assert np.unique(made.encode(vectors).drives).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("settings", ANY_VALUES)

@@ -269,15 +269,20 @@ def test_a_row_can_be_resumed_until_its_repeats_are_used_up(make_task: MakeTask,
     assert rows.repeats[rows.ids == 4].tolist() == list(range(256))
 
 
-def test_a_stop_ends_after_the_row_under_way_and_keeps_it(make_task: MakeTask, log: PassLog) -> None:
-    stop = threading.Event()
+def stopping_at(row_id: int, stop: threading.Event) -> Callable[[Responses], Chunks]:
+    """Return a fault that presses Ctrl-C while that row is measured."""
 
-    def stop_at_6(chunk: Responses) -> Chunks:
-        if chunk.ids[0] == 6:
+    def fault(chunk: Responses) -> Chunks:
+        if chunk.ids[0] == row_id:
             stop.set()
         yield chunk
 
-    layer = Bench(stop_at_6)
+    return fault
+
+
+def test_a_stop_ends_after_the_row_under_way_and_keeps_it(make_task: MakeTask, log: PassLog) -> None:
+    stop = threading.Event()
+    layer = Bench(stopping_at(6, stop))
     task = make_task([layer])
     acquisition = begun(Acquisition(task.rule.network, task.infos, [layer], record=log, stop=stop))
     with pytest.raises(Stopped):
@@ -288,13 +293,7 @@ def test_a_stop_ends_after_the_row_under_way_and_keeps_it(make_task: MakeTask, l
 
 def test_a_stop_with_the_last_row_loses_nothing(make_task: MakeTask) -> None:
     stop = threading.Event()
-
-    def stop_at_14(chunk: Responses) -> Chunks:
-        if chunk.ids[0] == 14:
-            stop.set()
-        yield chunk
-
-    layer = Bench(stop_at_14)
+    layer = Bench(stopping_at(14, stop))
     task = make_task([layer])
     acquisition = begun(Acquisition(task.rule.network, task.infos, [layer], stop=stop))
     assert acquisition.acquire(request(task)).shape == (5, 3, N_OUTPUTS)

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from labctl.contract.layer import PhysicalLayer
-from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import train_and_test
@@ -16,25 +14,13 @@ from labctl.orchestrator.training import STATISTICS_SAMPLES
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Silent
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
 
 
 PHYLL = {"rule": "phyll", "epochs": 2, "inner_steps": 1}
-
-
-class Silent:
-    """A monitor that says nothing."""
-
-    def rows_done(self, counters: Counters) -> None:
-        """Say nothing."""
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Say nothing."""
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 @pytest.mark.parametrize("n", [24, 300])

@@ -9,8 +9,6 @@ import pytest
 from labctl.config.errors import ConfigError
 from labctl.config.loading import load_experiment
 from labctl.contract.errors import InputError, RecordError
-from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import build_bench, build_task
 from labctl.orchestrator.model import describe_model, normalisation_of
 from labctl.orchestrator.runs import begin_run, check_bench, check_states, continue_run, reopen, reopen_task
@@ -21,6 +19,7 @@ from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.rig.rig import opened
+from tests.unit.orchestrator.monitors import Silent
 
 RIG = """\
 schema: labctl/rig/1
@@ -61,19 +60,6 @@ network:
     - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 5}
 training: {rule: phyll, schedule: cached, epochs: 2, batch: 10, inner_steps: 1}
 """
-
-
-class Silent:
-    """A monitor that says nothing."""
-
-    def rows_done(self, counters: Counters) -> None:
-        """Say nothing."""
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Say nothing."""
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 def write_data(folder: Path, seed: int = 0) -> None:

@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 
 from labctl.contract.layer import LayerInfo, PhysicalLayer
-from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import train_and_test
@@ -16,6 +14,7 @@ from labctl.orchestrator.switching import switching_s
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Silent
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
@@ -32,19 +31,6 @@ class Point(InstantLayer):
     def info(self) -> LayerInfo:
         """Describe the layer."""
         return self._point
-
-
-class Silent:
-    """A monitor that says nothing."""
-
-    def rows_done(self, counters: Counters) -> None:
-        """Say nothing."""
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Say nothing."""
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 def test_only_a_change_on_the_same_instrument_costs() -> None:

@@ -25,6 +25,7 @@ from labctl.orchestrator.stopping import Stopped
 from labctl.record.reader import Checkpoint, LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Silent
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
@@ -64,8 +65,8 @@ class Guarded(InstantLayer):
         self.safe += 1
 
 
-class Silent:
-    """A monitor that says nothing, and may ask to stop after some rows."""
+class Noting(Silent):
+    """A monitor that notes what it is told, and may ask to stop after some rows."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop = threading.Event()
@@ -224,7 +225,7 @@ def test_a_run_stopped_over_and_over_ends_like_one_that_never_was(
     with PassLog.create(tmp_path / "stopped.sqlite", {}) as log:
         while True:
             log.flush()
-            monitor, bench = Silent(stop_after=23), make_bench(layers())
+            monitor, bench = Noting(stop_after=23), make_bench(layers())
             task = make_task(layers(), **settings)
             try:
                 outcome = train_and_test(task, bench, log, monitor, monitor.stop)
@@ -260,7 +261,7 @@ def test_checkpoints_come_as_often_as_asked_for_and_at_the_end(make_task: MakeTa
 
 def test_the_monitor_is_told_what_happens(make_task: MakeTask, make_bench: MakeBench, log: PassLog) -> None:
     layers = [InstantLayer(8, 6)]
-    monitor = Silent()
+    monitor = Noting()
     outcome = train_and_test(make_task(layers), make_bench(layers), log, monitor, monitor.stop)
     assert monitor.epochs == [1, 2, 3]
     assert monitor.tests == 1

@@ -14,7 +14,6 @@ import pytest
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import PhysicalLayer
 from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.session import train_and_test
 from labctl.orchestrator.stopping import Stopped
@@ -24,29 +23,24 @@ from labctl.record.passes import REPEATS_PER_ID
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Silent
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
 Change = Callable[[sqlite3.Connection], object]
 
 
-class Until:
+class Until(Silent):
     """A monitor that asks to stop after some epochs, or never."""
 
     def __init__(self, epochs: int | None = None) -> None:
         self.stop = threading.Event()
         self._epochs = epochs
 
-    def rows_done(self, counters: Counters) -> None:
-        """Say nothing."""
-
     def epoch_done(self, epoch: int, metrics: Metrics) -> None:
         """Stop when it is time."""
         if epoch == self._epochs:
             self.stop.set()
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture(params=["joint", "cached", "greedy"])

@@ -16,7 +16,7 @@ from labctl.contract.blocks import Blocks
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
 from labctl.contract.layer import PhysicalLayer
-from labctl.contract.simulator import BenchSimulator
+from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Seconds
 from labctl_simulators.instruments.optics.panel import Panel
 from labctl_simulators.instruments.optics.scene import Scene
@@ -88,9 +88,7 @@ class OpticsBench:
         self._physics = physics
         self._parts: list[Part] = []
 
-    def start(
-        self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Mapping[str, Any]]:
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
         """Serve one display, one camera and at most one shutter. Raises `SettingError`."""
         if sys.platform == "win32":
             raise InputError("an optical bench is simulated on Xvfb, which needs Linux or macOS")
@@ -109,9 +107,7 @@ class OpticsBench:
         while self._parts:
             self._parts.pop().stop()
 
-    def _serve_light(
-        self, instruments: Mapping[str, Mapping[str, Any]], names: list[str], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Any]:
+    def _serve_light(self, instruments: SettingsByName, names: list[str], at: SettingsByName) -> Mapping[str, Any]:
         from labctl_simulators.instruments.servers.pty_port import PtyPort  # not on Windows
 
         if len(names) > 1:
@@ -130,9 +126,7 @@ class OpticsBench:
         self._parts.append(port)
         return {"address": port.address}
 
-    def _serve_display(
-        self, name: str, settings: Mapping[str, Any], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Any]:
+    def _serve_display(self, name: str, settings: Mapping[str, Any], at: SettingsByName) -> Mapping[str, Any]:
         from labctl_simulators.instruments.optics.framebuffer import VirtualDisplay  # not on Windows
 
         body = _WindowBody.model_validate(settings)
@@ -152,9 +146,7 @@ class OpticsBench:
         self._parts.append(self.panel)
         return {"display": display.name, "monitor": 0}
 
-    def _serve_camera(
-        self, name: str, settings: Mapping[str, Any], at: Mapping[str, Mapping[str, Any]]
-    ) -> Mapping[str, Any]:
+    def _serve_camera(self, name: str, settings: Mapping[str, Any], at: SettingsByName) -> Mapping[str, Any]:
         body = _CameraBody.model_validate(settings)
         shape = body.region.height, body.region.width
         blocks = _blocks(self._physics.info.n_outputs, shape, name, "region")
@@ -184,7 +176,7 @@ class OpticsBench:
         return {"address": camera.address}
 
 
-def _only(instruments: Mapping[str, Mapping[str, Any]], drivers: set[str], what: str) -> str:
+def _only(instruments: SettingsByName, drivers: set[str], what: str) -> str:
     names = [name for name, body in instruments.items() if body["driver"] in drivers]
     if not names:
         raise InputError(f"a simulated optical bench needs a {what}: {' or '.join(sorted(drivers))}")
@@ -212,5 +204,5 @@ def _build(physics: Instrument | PhysicalLayer) -> OpticsBench:
     return OpticsBench(physics)
 
 
-BENCH = BenchSimulator(frozenset({WINDOW, BASLER, ARAVIS, SERIAL_LIGHT}), _build, example="sim_optics.yaml")
+BENCH = BenchSimulator(frozenset({WINDOW, BASLER, ARAVIS, SERIAL_LIGHT}), _build)
 """A virtual display, camera and shutter in place of those of a rig."""
