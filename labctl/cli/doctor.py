@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from labctl.cli import options
+from labctl.cli import findings, options
 from labctl.cli.main import EXIT_INSTRUMENT
 from labctl.config.loading import load_rig
-from labctl.contract.capabilities import Finding
 from labctl.rig.client import hosted
 from labctl.rig.doctor import examine
 from labctl.rig.examined import Examined, examined_as_json
@@ -45,12 +44,7 @@ def command(rig: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 def _as_text(examined: Examined) -> str:
-    lines = [f"{examined.kind} {examined.name}", *(_line(" ", finding) for finding in examined.findings)]
+    lines = [f"{examined.kind} {examined.name}", *(findings.as_text(" ", finding) for finding in examined.findings)]
     if examined.failure is not None:
-        lines.append(_line("!", examined.failure))
+        lines.append(findings.as_text("!", examined.failure))
     return "\n".join(lines)
-
-
-def _line(mark: str, finding: Finding) -> str:
-    line = f"{mark} {finding.subject}: {finding.text}"
-    return f"{line}\n    -> {finding.remedy}" if finding.remedy else line

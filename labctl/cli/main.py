@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": "Classify new samples with a trained run.",
     "validate": "Check an experiment or rig file without touching hardware.",
     "doctor": "Look after every instrument and layer of a rig, one by one.",
+    "calibrate": "Measure what the instruments and layers of a rig must know of themselves.",
     "simulate": "Let virtual instruments answer in place of those of a rig.",
     "report": "Write a run's HTML page again.",
     "runs": "List, show, compare, export and verify runs.",

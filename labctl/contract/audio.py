@@ -34,13 +34,16 @@ class Burst:
 class Recording:
     """Samples (n_samples, n_inputs) recorded while the burst of the same id was played.
 
-    `time_s` is POSIX time at the end of the recording; `xrun` says that samples were lost.
+    `time_s` is POSIX time at the end of the recording; `xrun` says that samples were lost, `stale` that it holds what
+    an earlier burst sounded like. What was played at sample k is `late` samples (a fraction of one) after sample k.
     """
 
     id: int
     samples: Samples
     time_s: float
     xrun: bool
+    stale: bool = False
+    late: float = 0.0
 
 
 @runtime_checkable

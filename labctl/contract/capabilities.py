@@ -1,5 +1,6 @@
 """What some layers and instruments can do besides. They offer a capability by having its methods."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -100,4 +101,34 @@ class HealthCheckable(Protocol):
 
     def health(self) -> tuple[Finding, ...]:
         """Return what the open instrument says of itself, changing nothing. Raises `InstrumentError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity with its standard uncertainty (k = 1), of its shape or a single one for all, both in `unit`."""
+
+    value: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured of an instrument or a layer: quantities by name for the next run, findings for people."""
+
+    quantities: Mapping[str, Measured]
+    findings: tuple[Finding, ...] = ()
+
+
+@runtime_checkable
+class Calibratable(Protocol):
+    """An instrument or a layer that can measure what it must know of itself.
+
+    The next run uses what was found when the setting `calibration` names the file that it was written to (see
+    `labctl.contract.calibration`); `state_id` then names the calibration, too.
+    """
+
+    def calibrate(self) -> Calibration:
+        """Measure within the limits of the rig file, open. Raises `InstrumentError`."""
         ...

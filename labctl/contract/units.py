@@ -91,6 +91,8 @@ Celsius = Annotated[float, Quantity("temperature", {"°C": 1.0, "degC": 1.0})]
 DecibelMilliwatt = Annotated[float, Quantity("power re 1 mW", {"dBm": 1.0})]
 Decibel = Annotated[float, Quantity("level ratio", {"dB": 1.0})]
 DecibelFullScale = Annotated[float, Quantity("level re digital full scale", {"dBFS": 1.0})]
+Volts = Annotated[float, Quantity("voltage", {"V": 1.0, "mV": 1e-3})]
+VoltsPerPascal = Annotated[float, Quantity("microphone sensitivity", {"V/Pa": 1.0, "mV/Pa": 1e-3})]
 Bytes = Annotated[float, Quantity("amount of data", {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12})]
 
 

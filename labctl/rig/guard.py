@@ -17,8 +17,9 @@ from typing import Any
 
 from platformdirs import user_log_path
 
+from labctl.contract.children import outlive_signals
 from labctl.contract.errors import InputError, InstrumentError
-from labctl.rig.children import ALL_SAFE, log_to_stderr, outlive_signals
+from labctl.rig.children import ALL_SAFE, log_to_stderr
 from labctl.rig.lock import RigLock
 from labctl.rig.safe_plan import carry_out, steps_from_json, ways
 

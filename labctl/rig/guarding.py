@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from labctl.contract.children import start_child
 from labctl.contract.errors import InstrumentError
 from labctl.contract.safety import SafeStep
-from labctl.rig.children import start_child
 from labctl.rig.safe_plan import steps_as_json
 
 PATIENCE_S = 10.0

@@ -23,13 +23,15 @@ from threadpoolctl import threadpool_limits
 
 from labctl.config.loading import LoadedRig, rig_from_text
 from labctl.contract.capabilities import HealthCheckable, Identifiable, ParameterSink
+from labctl.contract.children import outlive_signals, own_streams
 from labctl.contract.errors import InputError, InstrumentError, LabctlError
 from labctl.contract.layer import LayerInfo, Responses
-from labctl.rig.children import ALL_SAFE, log_to_stderr, outlive_signals
+from labctl.contract.messages import Message, encode, read_message
+from labctl.rig.children import ALL_SAFE, log_to_stderr
 from labctl.rig.doctor import examine_here
 from labctl.rig.examined import examined_as_json, findings_as_json
 from labctl.rig.guarding import Guard
-from labctl.rig.messages import Message, encode, error_as_head, read_message
+from labctl.rig.messages import error_as_head
 from labctl.rig.rig import Rig, build_rig, close_parts, make_parts_safe, open_parts
 from labctl.rig.safe_plan import collect
 from labctl.rig.worker import Worker
@@ -49,7 +51,7 @@ def main() -> None:
     """Serve the orchestrator that is this process's parent."""
     outlive_signals()
     log_to_stderr()
-    stdin, stdout = _own_streams()
+    stdin, stdout = own_streams()
     try:
         begin = read_message(stdin)
     except EOFError:
@@ -341,14 +343,6 @@ class Host:
 def _end_process() -> NoReturn:
     sys.stderr.flush()
     os._exit(1)
-
-
-def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Return standard input and output for messages alone: what drivers print goes to standard error from now on."""
-    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-    return stdin, stdout
 
 
 def _reading(stream: BinaryIO) -> _Inbox:

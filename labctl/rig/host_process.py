@@ -13,9 +13,11 @@ from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from labctl.rig.children import ALL_SAFE, relay, start_child
+from labctl.contract.children import start_child
+from labctl.contract.messages import Message, encode, read_message
+from labctl.rig.children import ALL_SAFE, relay
 from labctl.rig.guard import TRY_FOR_S
-from labctl.rig.messages import Message, encode, error_from_head, read_message
+from labctl.rig.messages import error_from_head
 
 BEAT_S = 0.2
 START_S = 120.0

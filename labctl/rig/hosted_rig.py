@@ -11,10 +11,10 @@ from labctl.config.loading import LoadedRig
 from labctl.contract.capabilities import Finding, WrittenParameters
 from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Drives, Responses, RowIds, Stop
+from labctl.contract.messages import Message
 from labctl.rig.examined import Examined, examined_from_json, findings_from_json
 from labctl.rig.host_process import HostLostError, HostProcess
 from labctl.rig.lock import this_owner
-from labctl.rig.messages import Message
 from labctl.rig.rig import Rig
 
 POLL_S = 0.05

@@ -172,7 +172,7 @@ def test_what_cannot_be_simulated_is_said_at_its_line(labctl: "Labctl", bench: P
     said = labctl.quick("simulate", "pna.yaml", "--cavity", "box.yaml", "--write", "wine.yaml", code=2).err
     assert "wine.yaml exists and was not written by labctl simulate" in said
     said = labctl.quick("simulate", "desk.yaml", code=2).err
-    assert said.startswith("desk.yaml:6:3: no instrument has an address")
+    assert said.startswith("desk.yaml:6:3: none of these has a virtual counterpart")
     assert not (bench / "pna-simulated.yaml").exists()
 
 

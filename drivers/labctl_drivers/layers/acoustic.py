@@ -13,7 +13,7 @@ from labctl.contract.audio import AudioInterface, Burst, Recording, Samples
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
-from labctl.contract.units import Decibel, Hertz, Seconds
+from labctl.contract.units import Decibel, DecibelFullScale, Hertz, Seconds
 from labctl_drivers.layers.multitone import Complex, Phases, burst_timing, multitone
 
 Readout = Literal["amplitude", "complex", "power"]
@@ -44,6 +44,11 @@ class AcousticSettings(Settings):
     readout: Readout = "amplitude"
     polarity: Literal["positive", "signed"] = "positive"
     level_db: Annotated[Decibel, Field(le=0)] = Field(alias="level", default=0.0)
+    low_signal_dbfs: Annotated[DecibelFullScale, Field(le=0)] | None = Field(
+        alias="low_signal",
+        default=None,
+        description="a row fails in which the tones at a microphone are together below this, unless nothing is played",
+    )
 
 
 class AcousticLayer:
@@ -87,7 +92,7 @@ class AcousticLayer:
         before anything is played, `InstrumentError` after everything measured before it has been yielded.
         """
         check_drives(self._info, drives, ids)
-        return in_chunks(map(self._row, self._interface.exchange(self._bursts(drives, ids, stop))))
+        return in_chunks(self._rows(drives, ids, stop))
 
     def make_safe(self) -> None:
         """Mute the interface."""
@@ -104,17 +109,27 @@ class AcousticLayer:
             amplitudes = drive.reshape(self._full_drive.shape[0], -1) * self._full_drive
             yield Burst(row_id, self._multitone.synthesise(amplitudes))
 
-    def _row(self, recording: Recording) -> Row:
-        phasors = self._multitone.analyse(recording.samples)
-        status = _status(recording.samples[self._multitone.timing.analysed], xrun=recording.xrun)
-        return Row(recording.id, read_out(phasors, self._settings.readout), status, recording.time_s)
+    def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
+        played = iter(drives)  # recordings come in the order of their bursts
+        for recording in self._interface.exchange(self._bursts(drives, ids, stop)):
+            phasors = self._multitone.analyse(recording.samples, late=recording.late)
+            status = self._status(recording, phasors, silent=not next(played).any())
+            yield Row(recording.id, read_out(phasors, self._settings.readout), status, recording.time_s)
 
-
-def _status(analysed: Samples, *, xrun: bool) -> RowStatus:
-    if xrun:
-        return RowStatus.XRUN
-    clipped = max(analysed.max(), -analysed.min()) > CLIP_LEVEL
-    return RowStatus.CLIPPED if clipped else RowStatus.OK
+    def _status(self, recording: Recording, phasors: Complex, *, silent: bool) -> RowStatus:
+        if recording.xrun:
+            return RowStatus.XRUN
+        if recording.stale:
+            return RowStatus.STALE
+        analysed: Samples = recording.samples[self._multitone.timing.analysed]
+        if max(analysed.max(), -analysed.min()) > CLIP_LEVEL:
+            return RowStatus.CLIPPED
+        least = self._settings.low_signal_dbfs
+        if least is None or silent:
+            return RowStatus.OK
+        # The level of a full-scale sine is 0 dBFS.
+        weakest = np.sqrt((np.abs(phasors) ** 2).sum(axis=1)).min()
+        return RowStatus.FAILED if weakest < 10.0 ** (least / 20.0) else RowStatus.OK
 
 
 def read_out(phasors: Complex, readout: Readout) -> NDArray[np.float32]:

@@ -119,6 +119,7 @@ class Multitone:
     """Precomputed carriers (n_tones, n_samples) and references (window, 2 x n_tones: cosines, then minus sines)."""
 
     timing: BurstTiming
+    tones_hz: NDArray[np.float64]
     carriers: NDArray[np.float32]
     references: NDArray[np.float64]
 
@@ -126,13 +127,17 @@ class Multitone:
         """Return a burst (n_samples, n_speakers) of tone amplitudes (n_speakers, n_tones), both in full scale."""
         return (amplitudes @ self.carriers).T
 
-    def analyse(self, recording: Samples) -> Complex:
-        """Return the phasors (n_microphones, n_tones) in full scale; phase zero is the tone as it was played."""
+    def analyse(self, recording: Samples, *, late: float = 0.0) -> Complex:
+        """Return the phasors (n_microphones, n_tones) in full scale; phase zero is the tone as it was played.
+
+        The recording is `late` samples behind, a fraction of one.
+        """
         n_tones = len(self.carriers)
         windows = recording[self.timing.analysed].reshape(self.timing.averages, self.timing.window, -1)
         mean = windows.mean(axis=0, dtype=np.float64)
         quadratures = mean.T @ self.references
-        return quadratures[:, :n_tones] + 1j * quadratures[:, n_tones:]
+        phasors = quadratures[:, :n_tones] + 1j * quadratures[:, n_tones:]
+        return phasors * np.exp(2j * np.pi * self.tones_hz * late / self.timing.samplerate_hz) if late else phasors
 
 
 def multitone(tones_hz: tuple[float, ...], timing: BurstTiming, phases: Phases) -> Multitone:
@@ -150,7 +155,7 @@ def multitone(tones_hz: tuple[float, ...], timing: BurstTiming, phases: Phases) 
     angle_rad = 2.0 * np.pi * np.array(tones_hz)[:, None] * time_s + start_rad[:, None]
     first_window = angle_rad[:, timing.settle : timing.settle + timing.window].T
     references = np.hstack([np.cos(first_window), -np.sin(first_window)]) * (2.0 / timing.window)
-    return Multitone(timing, (np.cos(angle_rad) * _envelope(timing)).astype(np.float32), references)
+    return Multitone(timing, np.array(tones_hz), (np.cos(angle_rad) * _envelope(timing)).astype(np.float32), references)
 
 
 def _envelope(timing: BurstTiming) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import Instrument
 from labctl.contract.errors import InputError, SettingError
-from labctl.contract.simulator import BenchSimulator
+from labctl.contract.layer import PhysicalLayer
+from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Seconds
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel
@@ -88,8 +89,8 @@ class MicrowaveBench:
         self._servers: list[Server] = []
         self._triggers: list[TriggerOutput] = []
 
-    def start(self, instruments: Mapping[str, Mapping[str, Any]], at: Mapping[str, str]) -> Mapping[str, str]:
-        """Serve `instruments` and return their addresses by name; `at` names addresses to take again if free.
+    def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
+        """Serve `instruments` and return the address of each, one that it has in `at` if that is free.
 
         Raises `SettingError` for a metasurface that the cavity does not have.
         """
@@ -102,7 +103,8 @@ class MicrowaveBench:
         trigger = TriggerOutput(max((bodies[name].settle_s for name in surfaces), default=0.0))
         self._triggers.append(trigger)
         return {
-            name: self._serve(self._server_for(body, panel, trigger), at.get(name)) for name, body in bodies.items()
+            name: {"address": self._serve(self._server_for(body, panel, trigger), at.get(name, {}).get("address"))}
+            for name, body in bodies.items()
         }
 
     def stop(self) -> None:
@@ -223,7 +225,7 @@ SURFACES: Mapping[str, Callable[[BodySettings, Panel, TriggerOutput], ServerAt]]
 }
 
 
-def _build(physics: Instrument) -> MicrowaveBench:
+def _build(physics: Instrument | PhysicalLayer) -> MicrowaveBench:
     if not isinstance(physics, SimulatedCavity):
         raise InputError("a microwave bench needs a simulated cavity")
     if physics.elements.levels == "continuous":

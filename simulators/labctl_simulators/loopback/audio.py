@@ -168,6 +168,11 @@ class SimulatedInterface:
         text = self._settings.model_dump_json(exclude={"faults"}, exclude_defaults=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @property
+    def settings(self) -> SimulatedInterfaceSettings:
+        """Return what the rig file says."""
+        return self._settings
+
     def open(self) -> None:
         """Compute the box's impulse responses; does nothing when already open."""
         if self._cavities is not None:
@@ -179,6 +184,20 @@ class SimulatedInterface:
         self._plays.clear()
         if self._faults is not None:
             self._faults.restart()
+
+    def radiated(self, samples: Samples) -> NDArray[np.floating]:
+        """Return what loudspeakers make of samples (n, n_speakers) that they are fed."""
+        if self._settings.compression is None:
+            return samples
+        limit = _fraction(self._settings.compression.saturation_dbfs)
+        return limit * np.tanh(samples.astype(np.float64) / limit)
+
+    def digitised(self, heard: Real, time_s: float, rng: np.random.Generator) -> Samples:
+        """Return what the converters deliver of (n, n_microphones): drifting gain, noise, saturation at full scale."""
+        samples = rng.standard_normal(heard.shape[::-1], dtype=np.float32)
+        samples *= np.float32(_fraction(self._settings.noise_dbfs))
+        samples += heard.T * self._drift.gains(time_s)[:, None]
+        return np.clip(samples, -1.0, 1.0, out=samples).T
 
     def exchange(self, bursts: Iterable[Burst]) -> Iterator[Recording]:
         """Play bursts back to back, starting from silence, and yield one recording for each.
@@ -196,9 +215,10 @@ class SimulatedInterface:
             if self._cavity(burst.id) is not cavity:
                 cavity = self._cavity(burst.id)
                 ringing = cavity.silence()
-            ringing, heard = cavity.stream(ringing, self._radiated(burst.samples))
+            ringing, heard = cavity.stream(ringing, self.radiated(burst.samples))
+            heard = self._changes.apply(heard, np.full(len(heard), burst.id))
             duration_s = len(burst.samples) / self.samplerate_hz
-            samples = _marked(self._digitised(heard, burst.id, duration_s), strike.status)
+            samples = _marked(self.digitised(heard, burst.id * duration_s, self._noise(burst.id)), strike.status)
             self._clock.sleep_s(strike.delay_s + duration_s)
             xrun = strike.status == RowStatus.XRUN
             yield Recording(burst.id, samples, self._epoch_s + self._clock.now_s(), xrun=xrun)
@@ -209,6 +229,10 @@ class SimulatedInterface:
     def close(self) -> None:
         """Forget the impulse responses."""
         self._cavities = None
+
+    def responses(self) -> ResponseMatrix:
+        """Compute the undisturbed box's responses, from speakers to microphones, both in full scale."""
+        return self._responses(self._settings.box.box, self.speakers_m)
 
     def _cavity(self, row_id: int) -> ResponseMatrix:
         """Return the box as it is when a row is played, after all disturbances of its medium until then."""
@@ -221,16 +245,19 @@ class SimulatedInterface:
                     box = replace(box, temperature_c=each.temperature_c)
                 else:
                     speakers_m[0, 0] = (speakers_m[0, 0] + each.distance_m) % box.size_m[0]
-            responses_pa = impulse_responses(
-                box,
-                LOUDSPEAKER,
-                speakers_m,
-                self.microphones_m,
-                samplerate_hz=self.samplerate_hz,
-                highest_mode_hz=self._highest_mode_hz,
-            )
-            cavities[len(past)] = ResponseMatrix(responses_pa / FULL_SCALE_PA)
+            cavities[len(past)] = self._responses(box, speakers_m)
         return cavities[len(past)]
+
+    def _responses(self, box: Box, speakers_m: Real) -> ResponseMatrix:
+        responses_pa = impulse_responses(
+            box,
+            LOUDSPEAKER,
+            speakers_m,
+            self.microphones_m,
+            samplerate_hz=self.samplerate_hz,
+            highest_mode_hz=self._highest_mode_hz,
+        )
+        return ResponseMatrix(responses_pa / FULL_SCALE_PA)
 
     def _check(self, burst: Burst) -> None:
         command = f"burst {burst.id}"
@@ -251,21 +278,10 @@ class SimulatedInterface:
             raise InstrumentError(self._name, cause, command=f"burst {row_id}")
         return strike
 
-    def _radiated(self, samples: Samples) -> NDArray[np.floating]:
-        if self._settings.compression is None:
-            return samples
-        limit = _fraction(self._settings.compression.saturation_dbfs)
-        return limit * np.tanh(samples.astype(np.float64) / limit)
-
-    def _digitised(self, heard: Real, row_id: int, duration_s: float) -> Samples:
-        """Return what the converters deliver: drifting gain, noise, and saturation at full scale."""
+    def _noise(self, row_id: int) -> np.random.Generator:
+        """Return the noise of the next play of a row."""
         self._plays[row_id] += 1
-        rng = _rng(self._settings.seed, _NOISE, row_id, self._plays[row_id])
-        samples = rng.standard_normal(heard.shape[::-1], dtype=np.float32)
-        samples *= np.float32(_fraction(self._settings.noise_dbfs))
-        gains = self._changes.apply(self._drift.gains(row_id * duration_s)[None], np.array([row_id]))
-        samples += heard.T * gains.T
-        return np.clip(samples, -1.0, 1.0, out=samples).T
+        return _rng(self._settings.seed, _NOISE, row_id, self._plays[row_id])
 
 
 def _marked(samples: Samples, status: RowStatus) -> Samples:

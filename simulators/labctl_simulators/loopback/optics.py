@@ -47,6 +47,9 @@ from labctl_simulators.physics.scattering import (
     unitary_medium,
 )
 
+_PICTURE_ROWS = 8
+"""Rows of the matrix product for one picture: a few are as fast as one, and round as many do."""
+
 _MEDIUM, _LATER_MEDIUM, _DEAD_PIXELS, _DRIFT, _NOISE = range(5)
 """Named random streams below one seed."""
 
@@ -78,6 +81,11 @@ class OpticalLayer:
         self._open = False
         self._epoch_s = 0.0
         self._passes: Counter[int] = Counter()
+
+    @property
+    def settings(self) -> OpticsSettings:
+        """What the rig file says of it."""
+        return self._settings
 
     @property
     def info(self) -> LayerInfo:
@@ -112,6 +120,17 @@ class OpticalLayer:
         dark, full = self._camera.dark_level, self._camera.full_scale
         return np.minimum(self._path.signals(drives.astype(np.float64)) + dark, full)
 
+    def photograph(self, drives: Drives, exposure: int, time_s: float, *, power: float) -> NDArray[Any]:
+        """Return the counts (n_outputs,) of one picture of `drives` (n_inputs,), as virtual instruments take it.
+
+        Noise belongs to the number of the `exposure`, drift and decorrelation to the laboratory time; `power` is the
+        light's relative to its own. Without noise, drift and ageing it is what `measure` answers.
+        """
+        gain = np.float32(power * self._drift.gain(time_s))
+        signals = self._behind_medium(drives[np.newaxis], [self._correlation(time_s)], _PICTURE_ROWS) * gain
+        values, _ = self._camera.expose(signals, self._noise.normal([exposure], [0], signals.shape[1]))
+        return values[0]
+
     def differentiate(self, drives: Drives, upstream: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the gradient (n, n_inputs) of sum(upstream * `signals`); saturated pixels have none.
 
@@ -140,18 +159,22 @@ class OpticalLayer:
             yield from self._frames(row_ids, self._intensities(drives[rows], row_ids), stop)
 
     def _intensities(self, drives: Drives, row_ids: list[int]) -> NDArray[np.float32]:
-        fields = self._path.fields(drives)
+        left = [self._correlation(row_id * self._settings.pass_s) for row_id in row_ids]
+        return self._behind_medium(drives, left, BLOCK_ROWS)
+
+    def _behind_medium(self, drives: Drives, correlations: list[float], block_rows: int) -> NDArray[np.float32]:
+        fields = self._path.fields(drives, block_rows)
         if self._later is not None:
-            left = np.array([[self._correlation(row_id)] for row_id in row_ids])
+            left = np.array(correlations)[:, np.newaxis]
             fields *= left.astype(np.float32)
-            fields += np.sqrt(1.0 - left**2).astype(np.float32) * self._later.fields(drives)
+            fields += np.sqrt(1.0 - left**2).astype(np.float32) * self._later.fields(drives, block_rows)
         return intensity(fields)
 
-    def _correlation(self, row_id: int) -> float:
+    def _correlation(self, time_s: float) -> float:
         decorrelation = self._settings.medium.decorrelation
         if decorrelation is None:
             return 1.0
-        return math.exp(-max(0.0, row_id * self._settings.pass_s) / decorrelation.time_s)
+        return math.exp(-max(0.0, time_s) / decorrelation.time_s)
 
     def _frames(self, row_ids: list[int], signals: NDArray[np.float32], stop: Stop) -> Iterator[Row]:
         power = np.array([[self._drift.gain(row_id * self._settings.pass_s)] for row_id in row_ids], np.float32)

@@ -51,7 +51,8 @@ class ModulatorSettings(Settings):
     """The panel. It shows `levels` equidistant drives, 0 and 1 included, and takes no other.
 
     Every input drives `pixels_per_input` pixels. Of each pixel's area the share `fill` modulates, the rest reflects
-    unmodulated. Of all pixels the share `dead` is stuck at drive 0.
+    unmodulated. Of all pixels the share `dead` is stuck at drive 0. `latency` and `settle` are those of a virtual
+    instrument on a display: this long it shows the pattern before, and then turns to the new one in this time.
     """
 
     modulation: Annotated[AmplitudeModulation | PhaseModulation, Field(discriminator="kind")]
@@ -59,6 +60,8 @@ class ModulatorSettings(Settings):
     fill: float = Field(default=1.0, gt=0, le=1)
     pixels_per_input: int = Field(default=1, ge=1)
     dead: float = Field(default=0.0, ge=0, lt=0.5)
+    latency_s: Annotated[Seconds, Field(ge=0, le=10)] = Field(alias="latency", default=0.0)
+    settle_s: Annotated[Seconds, Field(ge=0, le=10)] = Field(alias="settle", default=0.0)
 
 
 class Decorrelation(Settings):
@@ -111,7 +114,7 @@ class CameraSettings(Settings):
     It is exposed so that a typical frame's mean is the share `exposure` of the range above `dark_level`: computed from
     the medium and the panel, before any data are seen. `noise` is an rms added to every pixel, as a share of that mean.
     Shot noise needs `full_well`; both it and `read_noise` are in electrons. A row of which more than the share
-    `max_saturated` saturates is an overload.
+    `max_saturated` saturates is an overload. A virtual instrument hands over the picture of `lag` exposures before.
     """
 
     bits: Literal[8, 10, 12] = 8
@@ -122,6 +125,7 @@ class CameraSettings(Settings):
     read_noise: float = Field(default=0.0, ge=0, description="electrons, rms")
     gain: float = Field(default=1.0, ge=1, description="at 2, half a full well is full scale")
     max_saturated: float = Field(default=0.05, ge=0, lt=1)
+    lag: int = Field(default=0, ge=0, le=100)
 
     @model_validator(mode="after")
     def _is_possible(self) -> "CameraSettings":

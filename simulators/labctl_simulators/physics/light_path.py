@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl_simulators.physics.modulator import Modulator, Panel
-from labctl_simulators.physics.scattering import BlockPropagator
+from labctl_simulators.physics.scattering import BLOCK_ROWS, BlockPropagator
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -37,10 +37,10 @@ class LightPath:
         tables = (fields.real, fields.imag) if modulator.modulates_phase else (fields.real,)
         self._tables = tuple(table.astype(np.float32) for table in tables)
 
-    def fields(self, drives: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the real and imaginary parts (n, 2 n_outputs) of the field for at most `BLOCK_ROWS` drives."""
+    def fields(self, drives: NDArray[np.float32], block_rows: int = BLOCK_ROWS) -> NDArray[np.float32]:
+        """Return the real and imaginary parts (n, 2 n_outputs) of the field for at most `block_rows` drives."""
         levels = self._modulator.shown_levels(drives)
-        return self._propagator.propagate(np.concatenate([table[levels] for table in self._tables], axis=1))
+        return self._propagator.propagate(np.concatenate([table[levels] for table in self._tables], axis=1), block_rows)
 
     def signals(self, drives: Real) -> Real:
         """Return the signals (n, n_outputs) for `drives` (n, n_inputs)."""

@@ -69,9 +69,9 @@ class BlockPropagator:
         self._matrix: NDArray[np.float32] = np.ascontiguousarray(parts, dtype=np.float32)
         self._offset: NDArray[np.float32] = np.concatenate([offset.real, offset.imag]).astype(np.float32)
 
-    def propagate(self, parts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the output field's parts for the input field's `parts`, at most `BLOCK_ROWS` rows."""
-        block = np.zeros((BLOCK_ROWS, len(self._matrix)), dtype=np.float32)
+    def propagate(self, parts: NDArray[np.float32], block_rows: int = BLOCK_ROWS) -> NDArray[np.float32]:
+        """Return the output field's parts for the input field's `parts`, at most `block_rows` rows."""
+        block = np.zeros((block_rows, len(self._matrix)), dtype=np.float32)
         block[: len(parts)] = parts
         return (block @ self._matrix)[: len(parts)] + self._offset
 

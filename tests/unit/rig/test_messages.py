@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from labctl.contract.errors import DriveError, InputError, InstrumentError, LabctlError
-from labctl.rig.messages import HostDefectError, encode, error_as_head, error_from_head, read_message
+from labctl.contract.messages import encode, read_message
+from labctl.rig.messages import HostDefectError, error_as_head, error_from_head
 
 
 class LinkLostError(InstrumentError):

@@ -1,0 +1,1 @@
+"""Cameras: one life for all, and what each library needs."""

@@ -1,0 +1,478 @@
+"""The optical layer: patterns of a modulator in, intensities at a camera's pixels out.
+
+A picture that shows the pattern before is the fault that nobody sees. Therefore a picture that is no different from the
+last one, though its pattern is, is never believed: another pattern tells whether the light still follows.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.calibration import calibration_id, read_calibration
+from labctl.contract.capabilities import Calibration, Finding, Measured, WrittenParameters
+from labctl.contract.chunks import Row, in_chunks
+from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
+from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    Responses,
+    ResponseValues,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
+from labctl.contract.optics import Camera, Frame, FrameError, Image, Light, Modulator
+from labctl_drivers.layers.optical_settings import OpticalSettings
+from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
+
+ALIKE = 2.0
+"""Pictures that differ by no more than so many times what two pictures of one pattern differ by are alike."""
+
+ATTEMPTS = 3
+"""Pictures that belong to no row may be taken again."""
+
+Levels = NDArray[np.uint8]
+Real = NDArray[np.float32]
+_Seen = tuple[Levels, Real]
+"""A pattern and the blocks of its picture."""
+
+_log = logging.getLogger(__name__)
+
+
+class OpticalLayer:
+    """A `PhysicalLayer` on any `Modulator`, `Camera` and, if there is one, `Light`."""
+
+    def __init__(
+        self,
+        settings: OpticalSettings,
+        modulator: Modulator,
+        camera: Camera,
+        light: Light | None,
+        context: BuildContext,
+    ) -> None:
+        """Raise `SettingError` for blocks that are not there and an exposure that sees a part of a refresh."""
+        self._settings = settings
+        self._modulator = modulator
+        self._camera = camera
+        self._light = light
+        self._clock = context.clock
+        self._calibration = _read_calibration(settings, context)
+        self._settle_s, self._lag = _settling(self._calibration, modulator)
+        _check_parts(settings, modulator, camera)
+        with blaming("inputs"):
+            self._inputs = settings.inputs.blocks(modulator.shape, modulator.name)
+        with blaming("outputs"):
+            self._outputs = settings.outputs.blocks(camera.shape, camera.name)
+        self._counts = self._outputs.pixels == 1 and settings.dark is None
+        self._info = self._describe(context.name)
+        self._plane = np.full(modulator.shape, settings.background, np.uint8)
+        self._bias: Levels = np.zeros(self._inputs.n_blocks, np.uint8)
+        self._references = _reference_levels(self._inputs.n_blocks, modulator.levels)
+        self._open = False
+        self._forget()
+
+    @property
+    def info(self) -> LayerInfo:
+        """Describe macro-pixels and blocks of the picture; valid before `open`."""
+        return self._info
+
+    @property
+    def state_id(self) -> str:
+        """Name the operating point, the instruments, the calibration and the bias."""
+        own = self._settings.model_dump_json(exclude={"overlap", "calibration"}, exclude_defaults=True)
+        if self._calibration is not None:
+            own += calibration_id(self._calibration)
+        parts = [own, self._modulator.state_id, self._camera.state_id]
+        if self._light is not None:
+            parts.append(self._light.state_id)
+        if self._bias.any():
+            parts.append(self._bias.tobytes().hex())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+    def open(self) -> None:
+        """Open all instruments, light up, and see whether pictures follow patterns.
+
+        Raises `InstrumentError` and leaves nothing open then; does nothing when already open.
+        """
+        if self._open:
+            return
+        try:
+            self._modulator.open()
+            self._camera.open()
+            if self._light is not None:
+                self._light.open()
+            self._forget()
+            self._light_up()
+            self._see_whether_pictures_follow()
+        except BaseException:
+            self.close()
+            raise
+        self._open = True
+
+    def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
+        """Show, settle, expose and read, row by row; the next pattern is shown while a picture is read.
+
+        A picture that is lost, late or broken makes its row `FAILED`, one that shows what was shown before `STALE`, one
+        with too many saturated pixels `OVERLOAD`. Raises `DriveError` before anything is sent, `InstrumentError` after
+        everything measured before it has been yielded.
+        """
+        check_drives(self._info, drives, ids)
+        if not self._open:
+            raise InstrumentError(self._info.name, "the layer is not open", command="measure")
+        if self._behind is not None:
+            raise InstrumentError(self._info.name, self._behind, command="measure")
+        return in_chunks(self._rows(drives, ids.tolist(), stop))
+
+    def calibrate(self) -> Calibration:
+        """Measure how long light takes to settle after a pattern is shown, and how many pictures the camera lags.
+
+        Raises `InstrumentError` when pictures do not follow patterns as they should.
+        """
+        if not self._open:
+            raise InstrumentError(self._info.name, "the layer is not open", command="calibrate")
+        self._light_up()
+        delay_s = self._camera.expose_s - self._camera.exposure_s
+        bench = StepBench(self._step, self._clock.sleep_s, self._blocks_now)
+        step = measure_step(bench, self._info.name, delay_s)
+        lag = Measured(np.array(float(step.lag)), np.array(0.0), "pictures")
+        settle = Measured(np.array(step.settle_s), np.array(step.uncertainty_s), "s")
+        return Calibration({"lag": lag, "settle": settle}, _findings(step, self._modulator.settle_s))
+
+    def make_safe(self) -> None:
+        """Make dark, then show level 0. Raises `InstrumentError` when the light cannot be told."""
+        self._lit = False
+        if self._light is not None:
+            self._light.make_safe()
+        self._modulator.make_safe()
+        self._shown = None
+
+    def close(self) -> None:
+        """Close all instruments, the light first."""
+        self._open = False
+        if self._light is not None:
+            self._light.close()
+        self._camera.close()
+        self._modulator.close()
+
+    # ------------------------------------------------------------------------------------------------ rows
+
+    def _rows(self, drives: Drives, ids: list[int], stop: Stop) -> Iterator[Row]:
+        if not ids or stop.is_set():
+            return
+        self._light_up()
+        levels = self._levels(drives)
+        for place, row_id in enumerate(ids):
+            if stop.is_set():
+                return
+            self._renew_dark_frame()
+            following = levels[place + 1] if place + 1 < len(ids) else None
+            yield self._pass(row_id, levels[place], following)
+
+    def _levels(self, drives: Drives) -> Levels:
+        """Return the levels (n, n_inputs) that drives are shown as; phases add up modulo one wave."""
+        top = self._modulator.levels - 1
+        levels = np.rint(drives * np.float32(top)).astype(np.int64)
+        biased = levels + self._bias
+        return np.where(biased > top, biased - top, biased).astype(np.uint8)
+
+    def _pass(self, row_id: int, levels: Levels, following: Levels | None) -> Row:
+        try:
+            self._require_something_seen()
+            before = self._seen
+            frame = self._picture(levels, following if self._settings.overlap else None)
+            blocks = self._outputs.mean(frame.image)
+            status = self._status(frame, blocks, levels, before)
+        except FrameError as error:
+            _log.warning("row %d: %s", row_id, error)
+            self._seen = None
+            return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
+        return Row(row_id, self._values(frame, blocks), status, frame.time_s)
+
+    def _picture(self, levels: Levels, following: Levels | None = None) -> Frame:
+        """Return the picture of a pattern; as soon as it is exposed show the `following` one."""
+        self._show(levels)
+        self._clock.sleep_s(max(0.0, self._shown_s + self._settle_s - self._clock.now_s()))
+        for _ in range(self._lag):
+            self._camera.expose()
+            self._camera.read()
+        self._camera.expose()
+        if following is not None:
+            self._show(following)
+        frame = self._camera.read()
+        self._seen = levels, self._outputs.mean(frame.image)
+        return frame
+
+    def _show(self, levels: Levels) -> None:
+        """Show a pattern, unless it is there."""
+        if self._shown is not None and np.array_equal(self._shown, levels):
+            return
+        self._shown = None
+        self._inputs.paint(levels, self._plane)
+        self._modulator.show(self._plane)
+        self._shown, self._shown_s = levels, self._clock.now_s()
+
+    def _values(self, frame: Frame, blocks: Real) -> ResponseValues:
+        if self._counts:
+            return self._outputs.cut(frame.image).reshape(-1)
+        return blocks if self._dark is None else blocks - self._dark
+
+    def _status(self, frame: Frame, blocks: Real, levels: Levels, before: _Seen | None) -> RowStatus:
+        if before is not None and not np.array_equal(before[0], levels) and self._alike(before[1], blocks):
+            self._require_following(blocks)
+            return RowStatus.STALE
+        full_scale = 2**self._camera.bits - 1
+        saturated = np.count_nonzero(self._outputs.cut(frame.image) == full_scale)
+        share = saturated / (self._outputs.n_blocks * self._outputs.pixels**2)
+        return RowStatus.OVERLOAD if share > self._settings.max_saturated else RowStatus.OK
+
+    def _require_something_seen(self) -> None:
+        """Take a picture where the last one is not known: a later one that only repeats it must be found out."""
+        if self._seen is None:
+            self._picture(self._references[0])
+
+    # ------------------------------------------------------------------------------------------------ light
+
+    def _light_up(self) -> None:
+        if not self._lit:
+            if self._light is not None:
+                self._light.switch(on=True)
+            self._lit = True
+
+    def _renew_dark_frame(self) -> None:
+        """Take dark pictures where they are due."""
+        dark, light = self._settings.dark, self._light
+        if dark is None or light is None or self._clock.now_s() < self._dark_until_s:
+            return
+        light.switch(on=False)
+        pictures = np.stack([self._blocks_of(self._shown_or_rest()) for _ in range(dark.frames)])
+        self._seen = None
+        light.switch(on=True)
+        self._dark = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._dark_until_s = self._clock.now_s() + dark.every_s
+
+    def _shown_or_rest(self) -> Levels:
+        return np.zeros(self._info.n_inputs, np.uint8) if self._shown is None else self._shown
+
+    # ------------------------------------------------------------------------------------------------ following
+
+    def _see_whether_pictures_follow(self) -> None:
+        """Learn by how much two pictures of one pattern differ, and after how many pictures another one is seen.
+
+        Raises `InstrumentError` when it is never seen; when it is seen late nothing can be measured, only calibrated.
+        """
+        one, other = self._references
+        self._picture(one)
+        before = [self._blocks_now() for _ in range(MOST_LAG)][-2:]
+        self._unrest = _rms(before[1] - before[0])
+        pictures = [self._blocks_of(other), *(self._blocks_now() for _ in range(MOST_LAG))]
+        if self._alike(pictures[-1], before[1]):
+            raise self._not_following()
+        late = next(place for place, picture in enumerate(pictures) if self._alike(picture, pictures[-1]))
+        self._behind = None
+        if late:
+            self._behind = (
+                f"a pattern is first seen in picture {late + 1} after its settling of {self._settle_s * 1e3:g} ms: "
+                "let labctl calibrate measure settling and lag"
+            )
+            _log.warning("%s: %s", self._info.name, self._behind)
+
+    def _require_following(self, blocks: Real) -> None:
+        """Show other patterns than the last and raise `InstrumentError` if all of their pictures are like `blocks`."""
+        for reference in self._references * ATTEMPTS:
+            if not self._alike(blocks, self._blocks_of(reference)):
+                return
+        raise self._not_following()
+
+    def _not_following(self) -> InstrumentError:
+        return InstrumentError(
+            self._info.name,
+            f"pictures of '{self._camera.name}' do not follow the patterns of '{self._modulator.name}': is the window "
+            "covered, the display asleep, the light off, the region beside the light?",
+            command="compare two patterns",
+        )
+
+    def _alike(self, one: Real, other: Real) -> bool:
+        return _rms(one - other) <= ALIKE * self._unrest
+
+    def _blocks_of(self, levels: Levels) -> Real:
+        """Return the blocks of a pattern's picture that belongs to no row."""
+        return self._retaken(lambda: self._picture(levels).image)
+
+    def _blocks_now(self) -> Real:
+        """Return the blocks of one picture of whatever is there."""
+        return self._retaken(self._image_now)
+
+    def _image_now(self) -> Image:
+        self._seen = None
+        self._camera.expose()
+        return self._camera.read().image
+
+    def _retaken(self, take: Callable[[], Image]) -> Real:
+        """Return the blocks of a picture, which is taken again when it fails."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._outputs.mean(take())
+            except FrameError as error:
+                _log.warning("%s; once more", error)
+        return self._outputs.mean(take())
+
+    def _step(self, which: Literal["first", "second"]) -> float:
+        """Show a reference pattern and return how long that took."""
+        begin_s = self._clock.now_s()
+        self._show(self._references[0 if which == "first" else 1])
+        return self._clock.now_s() - begin_s
+
+    def _forget(self) -> None:
+        """Forget what was shown and seen."""
+        self._lit = False
+        self._unrest = 0.0
+        self._behind: str | None = None
+        self._shown: Levels | None = None
+        self._shown_s = float("-inf")
+        self._seen: _Seen | None = None
+        self._dark: Real | None = None
+        self._dark_until_s = float("-inf")
+
+    def _input_channels(self, letter: str) -> tuple[Channel, ...]:
+        unit, levels = self._settings.modulation.unit, self._modulator.levels
+        return tuple(Channel(f"{letter}{k}", unit, 0.0, 1.0, levels) for k in range(self._inputs.n_blocks))
+
+    def _describe(self, name: str) -> LayerInfo:
+        settings, modulator, camera = self._settings, self._modulator, self._camera
+        parts = [modulator, camera, *([] if self._light is None else [self._light])]
+        dtype = ("uint8" if camera.bits <= 8 else "uint16") if self._counts else "float32"
+        full_scale = float(2**camera.bits - 1)
+        low = 0.0 if settings.dark is None else -full_scale
+        return LayerInfo(
+            name=name,
+            inputs=self._input_channels("x"),
+            outputs=tuple(Channel(f"y{k}", "counts", low, full_scale) for k in range(self._outputs.n_blocks)),
+            nominal_pass_s=self._settle_s + (1 + self._lag) * camera.expose_s,
+            resources=frozenset(part.name for part in parts),
+            simulated=all(part.simulated for part in parts),
+            response_dtype=dtype,
+        )
+
+
+class TunableOpticalLayer(OpticalLayer):
+    """An optical layer with a phase of its own on every macro-pixel: a `ParameterSink`."""
+
+    def __init__(
+        self,
+        settings: OpticalSettings,
+        modulator: Modulator,
+        camera: Camera,
+        light: Light | None,
+        context: BuildContext,
+    ) -> None:
+        super().__init__(settings, modulator, camera, light, context)
+        self._parameters = self._input_channels("bias")
+        begin = np.zeros(self._inputs.n_blocks)
+        self._written = WrittenParameters(begin, begin)
+
+    @property
+    def parameters(self) -> tuple[Channel, ...]:
+        """Describe the bias of every macro-pixel."""
+        return self._parameters
+
+    @property
+    def written(self) -> WrittenParameters:
+        """Return the last write; zeros before the first."""
+        return self._written
+
+    def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
+        """Add the nearest levels to `values` (n_inputs,) to whatever is shown from now on, modulo one wave.
+
+        Raises `DriveError` for values out of range. Nothing is sent before the next pattern, which settles as any.
+        """
+        commanded = values.astype(np.float64)
+        n_inputs = self.info.n_inputs
+        if commanded.shape != (n_inputs,) or not ((commanded >= 0.0) & (commanded <= 1.0)).all():
+            raise DriveError(
+                f"layer '{self.info.name}' takes {n_inputs} parameters from 0 to 1, got an array of {values.shape}"
+                + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
+            )
+        if not self._open:
+            raise InstrumentError(self.info.name, "the layer is not open", command="write parameters")
+        top = self._modulator.levels - 1
+        self._bias = np.rint(commanded * top).astype(np.uint8)
+        self._written = WrittenParameters(commanded, self._bias / top)
+        return self._written
+
+
+def _read_calibration(settings: OpticalSettings, context: BuildContext) -> Calibration | None:
+    """Return what the calibration file says, if one is named. Raises `SettingError`."""
+    if settings.calibration is None:
+        return None
+    path = context.folder / settings.calibration
+    calibration = read_calibration(path)
+    if not {"settle", "lag"} <= set(calibration.quantities):
+        raise SettingError(("calibration",), f"{path} is not of an optical layer: it has no `settle` and `lag`")
+    return calibration
+
+
+def _settling(calibration: Calibration | None, modulator: Modulator) -> tuple[float, int]:
+    """Return how long is waited after a pattern is shown, and how many pictures are left out before one counts.
+
+    Of a measured settling the upper end, twice its uncertainty above, is waited for.
+    """
+    if calibration is None:
+        return modulator.settle_s, 0
+    settle, lag = calibration.quantities["settle"], calibration.quantities["lag"]
+    return float(settle.value + 2.0 * settle.uncertainty), round(float(lag.value))
+
+
+def _findings(step: Step, settle_s: float) -> tuple[Finding, ...]:
+    found = f"{step.settle_s * 1e3:.1f} ms, standard uncertainty {step.uncertainty_s * 1e3:.1f} ms"
+    short = "" if settle_s >= step.settle_s else "the rig file's is shorter: name the new file, or write a longer one"
+    return (
+        Finding("settle", found, short),
+        Finding("lag", f"{step.lag} pictures" if step.lag else "none: every picture is that of its own exposure"),
+    )
+
+
+def _rms(difference: Real) -> float:
+    return float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
+
+
+def _reference_levels(n_inputs: int, levels: int) -> tuple[Levels, Levels]:
+    """Return two patterns of level 0 and half the range, drawn independently.
+
+    Not a pattern and its inverse: on a phase modulator those may differ by a phase of the whole, which nobody sees.
+    """
+    halves = np.random.default_rng(0).integers(0, 2, size=(2, n_inputs), dtype=np.uint8) * np.uint8(levels // 2)
+    if n_inputs == 1:
+        halves[:, 0] = 0, levels // 2
+    return halves[0], halves[1]
+
+
+def _check_parts(settings: OpticalSettings, modulator: Modulator, camera: Camera) -> None:
+    if settings.background >= modulator.levels:
+        raise SettingError(("background",), f"background: '{modulator.name}' has levels 0 to {modulator.levels - 1}")
+    if camera.exposure_s < modulator.frame_s * (1 - 1e-6):
+        raise SettingError(
+            ("camera",),
+            f"'{camera.name}' exposes for {camera.exposure_s * 1e3:g} ms, shorter than the "
+            f"{modulator.frame_s * 1e3:.4g} ms in which '{modulator.name}' is refreshed: expose for a multiple of that",
+        )
+
+
+def _build(settings: OpticalSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> OpticalLayer:
+    modulator = pick_instrument(instruments, settings.modulator, Modulator, context.name, at=("modulator",))
+    camera = pick_instrument(instruments, settings.camera, Camera, context.name, at=("camera",))
+    light = None
+    if settings.light is not None:
+        light = pick_instrument(instruments, settings.light, Light, context.name, at=("light",))
+    kind = TunableOpticalLayer if settings.tunable_bias else OpticalLayer
+    return kind(settings, modulator, camera, light, context)
+
+
+DRIVER = LayerDriver(OpticalSettings, _build)

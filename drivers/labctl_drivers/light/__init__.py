@@ -1,0 +1,1 @@
+"""What makes dark: shutters and lasers' outputs."""

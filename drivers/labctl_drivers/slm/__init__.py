@@ -1,0 +1,1 @@
+"""Spatial light modulators: a window on a display, and what slmsuite drives."""

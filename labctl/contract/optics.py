@@ -1,0 +1,190 @@
+"""What an optical bench can do: hold a pattern on a modulator, take one picture of it, and switch the light.
+
+A pass goes in this order: show a pattern, let it settle, expose, and only when the exposure has ended show the next
+one, while the picture is still being read.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.contract.errors import InstrumentError
+
+LevelPlane = NDArray[np.uint8]
+"""Levels (rows, columns) of a modulator's pixels, row 0 at the top: 0 to levels - 1."""
+
+Image = NDArray[Any]
+"""Counts (rows, columns) of a camera, `uint8` up to 8 bits, else `uint16`; the lowest bit is the camera's lowest."""
+
+
+class FrameError(InstrumentError):
+    """An exposure gave no picture that can be used: lost, late, broken. The camera is ready for the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture. `number` counts the exposures since `open`, from 1; `time_s` is POSIX time of its arrival."""
+
+    image: Image
+    number: int
+    time_s: float
+
+
+@runtime_checkable
+class Modulator(Protocol):
+    """A spatial light modulator. Constructed without touching hardware."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether no real hardware is behind it."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name configuration and calibration; equal ids promise equal physics."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return rows and columns of pixels."""
+        ...
+
+    @property
+    def levels(self) -> int:
+        """Return the number of levels a pixel can take, at most 256."""
+        ...
+
+    @property
+    def settle_s(self) -> float:
+        """Return how long after `show` the light is steady."""
+        ...
+
+    @property
+    def frame_s(self) -> float:
+        """Return the period of its refresh: a shorter exposure sees a part of it; 0 where nothing is refreshed."""
+        ...
+
+    def open(self) -> None:
+        """Connect and show level 0 everywhere. Raises `InstrumentError`."""
+        ...
+
+    def show(self, plane: LevelPlane) -> None:
+        """Return when `plane` (rows, columns) is with the hardware; it has settled `settle_s` later.
+
+        Raises `InputError` for a plane that does not fit, `InstrumentError` when the hardware does not take it.
+        """
+        ...
+
+    def make_safe(self) -> None:
+        """Show level 0 everywhere. Idempotent; any state; never raises. It does not make dark: see `Light`."""
+        ...
+
+    def close(self) -> None:
+        """Release the hardware. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """A camera that takes one picture on request. Constructed without touching hardware."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether no real hardware is behind it."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name configuration; equal ids promise equal physics."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return rows and columns of a picture."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Return the bits of a pixel; full scale is 2^bits - 1."""
+        ...
+
+    @property
+    def exposure_s(self) -> float:
+        """Return how long light is collected."""
+        ...
+
+    @property
+    def expose_s(self) -> float:
+        """Return how long `expose` nominally takes: delays before and exposures left unused included."""
+        ...
+
+    def open(self) -> None:
+        """Connect, configure, read back, begin to acquire. Raises `InstrumentError`."""
+        ...
+
+    def expose(self) -> None:
+        """Take one picture; return when its exposure has ended. Raises `InstrumentError`."""
+        ...
+
+    def read(self) -> Frame:
+        """Return the picture of the last `expose`, never another one.
+
+        Raises `FrameError` when it is lost, late or broken, and `InstrumentError` when the camera is gone.
+        """
+        ...
+
+    def make_safe(self) -> None:
+        """Do what is left to do; a camera harms nobody. Idempotent; any state; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Release the camera. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Light(Protocol):
+    """A laser's output or a shutter: what makes dark. Constructed without touching hardware, and dark until told."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether no real hardware is behind it."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name configuration; equal ids promise equal physics."""
+        ...
+
+    def open(self) -> None:
+        """Connect and make dark. Raises `InstrumentError`."""
+        ...
+
+    def switch(self, *, on: bool) -> None:
+        """Return when the light is acknowledged to be on, or off, and steady. Raises `InstrumentError`."""
+        ...
+
+    def make_safe(self) -> None:
+        """Make dark. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
+        ...
+
+    def close(self) -> None:
+        """Release the link. Idempotent."""
+        ...

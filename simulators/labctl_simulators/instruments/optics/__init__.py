@@ -1,0 +1,1 @@
+"""Virtual optical instruments: a display that is watched, a medium behind it, cameras and a shutter."""
