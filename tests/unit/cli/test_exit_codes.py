@@ -12,7 +12,7 @@ from labctl.cli.conduct import resumable
 from labctl.cli.main import labctl, main
 from labctl.config.errors import ConfigError, Position, Problem
 from labctl.contract.errors import DriveError, InputError, InstrumentError, LabctlError, RecordError
-from labctl.orchestrator.stopping import Stopped
+from labctl.orchestrator.stopping import ASKED, Stopped
 
 Fails = Callable[[BaseException], None]
 
@@ -77,7 +77,8 @@ def test_success_is_zero(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (Stopped(), 5, "stopped; every pass is recorded. Go on with: labctl resume runs/x\n"),
+        (Stopped(ASKED), 5, "stopped; every pass is recorded. Go on with: labctl resume runs/x\n"),
+        (Stopped("it is late"), 5, "stopped, as it is late; every pass is recorded. Go on with: labctl resume runs/x\n"),
         (KeyboardInterrupt(), 130, "stopped at once; what is recorded is whole. Go on with: labctl resume runs/x\n"),
     ],
 )
