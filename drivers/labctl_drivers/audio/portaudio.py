@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from labctl.contract.audio import Burst, Recording, Samples, SpeakerOutput
+from labctl.contract.calibration import calibration_id, read_calibration
+from labctl.contract.capabilities import Calibration
 from labctl.contract.driver import BuildContext, InstrumentDriver
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import InstrumentError, SettingError
+from labctl_drivers.audio.calibration import evaluate, sweeps
 from labctl_drivers.audio.engine_process import EngineLostError, EngineMutedError, EngineProcess
 from labctl_drivers.audio.loopback import LEAST_SAMPLES, MOVED_SAMPLES, Heard, Loopback, LoopbackError, Verdict, marker
 from labctl_drivers.audio.probing import find_path
@@ -32,6 +35,8 @@ AHEAD_S = 0.4
 LEAST_AHEAD = 2
 """Bursts are sent ahead of the hardware until so much, and at least so many, are waiting."""
 
+CALIBRATION_TRIES = 3
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +54,8 @@ class PortAudioInterface:
     whole; what cannot be vouched for is marked, or raises.
     """
 
-    def __init__(self, settings: PortAudioSettings, name: str) -> None:
+    def __init__(self, settings: PortAudioSettings, name: str, calibration: Calibration | None = None) -> None:
+        """Take the latency from `calibration` where there is no loopback. Raises `SettingError` where neither tells."""
         self._settings = settings
         self._name = name
         self._outputs = tuple(
@@ -60,7 +66,8 @@ class PortAudioInterface:
         self._engine: EngineProcess | None = None
         self._loopback: Loopback | None = None
         self._broken = 0
-        latency = (settings.latency_s or 0.0) * settings.samplerate_hz
+        self._calibration = calibration
+        latency = _stated_latency(settings, calibration)
         self._stated_delay = round(latency)
         self._late = latency - round(latency)
 
@@ -92,7 +99,10 @@ class PortAudioInterface:
     @property
     def state_id(self) -> str:
         """Name device, wiring and levels; not how the device is reached and fed."""
-        text = self._settings.model_dump_json(exclude_defaults=True, exclude={"server", "buffer_s", "stall_s"})
+        unnamed = {"server", "buffer_s", "stall_s", "calibration"}
+        text = self._settings.model_dump_json(exclude_defaults=True, exclude=unnamed)
+        if self._calibration is not None:
+            text += calibration_id(self._calibration)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -142,6 +152,17 @@ class PortAudioInterface:
         finally:
             if waiting:
                 engine.mute()
+
+    def calibrate(self) -> Calibration:
+        """Measure latency, noise, and by sweeps how loudly each speaker is heard where. Raises `InstrumentError`."""
+        for _ in range(CALIBRATION_TRIES):
+            recordings = list(self.exchange(sweeps(self._outputs, self.samplerate_hz)))
+            if not any(recording.xrun or recording.stale for recording in recordings):
+                path = None if self._loopback is None else self._loopback.path
+                heard = np.stack([recording.samples for recording in recordings])
+                return evaluate(self._settings, self._outputs, path, heard)
+        cause = f"samples were lost in {CALIBRATION_TRIES} tries; lengthen `buffer`"
+        raise InstrumentError(self._name, cause, command="calibrate")
 
     def make_safe(self) -> None:
         """Fade out and forget what is still to be played."""
@@ -314,8 +335,25 @@ class PortAudioInterface:
         self._send_again(engine, waiting)
 
 
+def _stated_latency(settings: PortAudioSettings, calibration: Calibration | None) -> float:
+    """Return the latency in samples that is known before opening; 0 where the loopback tells."""
+    if settings.latency_s is not None:
+        return settings.latency_s * settings.samplerate_hz
+    if settings.loopback is not None:
+        return 0.0
+    found = None if calibration is None else calibration.quantities.get("delay")
+    if found is None or found.value.shape != ():
+        raise SettingError(
+            ("loopback",),
+            "wire a free output to a free input and name both as `loopback`; or, where that cannot be, state the "
+            "`latency` from output to input, or name a `calibration` that was made with a loopback",
+        )
+    return float(found.value)
+
+
 def _build(settings: PortAudioSettings, context: BuildContext) -> PortAudioInterface:
-    return PortAudioInterface(settings, context.name)
+    path = None if settings.calibration is None else context.folder / settings.calibration
+    return PortAudioInterface(settings, context.name, None if path is None else read_calibration(path))
 
 
 DRIVER = InstrumentDriver(PortAudioSettings, _build)

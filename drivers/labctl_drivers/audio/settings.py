@@ -50,7 +50,9 @@ class PortAudioSettings(Settings):
     samplerate_hz: Annotated[Hertz, Field(ge=1000)] = Field(alias="samplerate")
     outputs: dict[ChannelNumber, OutputSettings] = Field(min_length=1, description="loudspeakers by output")
     inputs: dict[ChannelNumber, InputSettings] = Field(min_length=1, description="microphones by input")
-    loopback: LoopbackSettings | None = Field(default=None, description="needed unless `latency` is given")
+    loopback: LoopbackSettings | None = Field(
+        default=None, description="needed unless `latency` or `calibration` tell it"
+    )
     latency_s: Annotated[Seconds, Field(ge=0, le=2)] | None = Field(
         alias="latency",
         default=None,
@@ -92,12 +94,8 @@ class PortAudioSettings(Settings):
 
     @model_validator(mode="after")
     def _aligned(self) -> "PortAudioSettings":
-        if (self.loopback is None) == (self.latency_s is None):
-            raise SettingError(
-                ("loopback",),
-                "wire a free output to a free input and name both as `loopback`, or, where that cannot be, state the "
-                "`latency` from output to input; recordings are aligned by one of them",
-            )
+        if self.loopback is not None and self.latency_s is not None:
+            raise SettingError(("latency",), "the loopback tells the latency; state it only where there is none")
         if self.loopback is not None:
             self._check_loopback(self.loopback)
         return self

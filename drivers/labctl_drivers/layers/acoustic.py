@@ -1,6 +1,7 @@
 """The acoustic layer: tone amplitudes at loudspeakers in, tone amplitudes at microphones out."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
@@ -10,13 +11,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from labctl.contract.audio import AudioInterface, Burst, Recording, Samples
+from labctl.contract.calibration import calibration_id, read_calibration
+from labctl.contract.capabilities import Calibration
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
+from labctl.contract.errors import SettingError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl.contract.units import Decibel, DecibelFullScale, Hertz, Seconds
+from labctl_drivers.layers.acoustic_calibration import Bench, calibrate, carries_over
 from labctl_drivers.layers.multitone import Complex, Phases, burst_timing, multitone
 
 Readout = Literal["amplitude", "complex", "power"]
+
+_log = logging.getLogger(__name__)
 
 CLIP_LEVEL = 0.99
 """A sample beyond this fraction of full scale marks its row as clipped."""
@@ -44,6 +51,10 @@ class AcousticSettings(Settings):
     readout: Readout = "amplitude"
     polarity: Literal["positive", "signed"] = "positive"
     level_db: Annotated[Decibel, Field(le=0)] = Field(alias="level", default=0.0)
+    calibration: str | None = Field(
+        default=None,
+        description="file that `labctl calibrate` wrote of it: responses are divided by the microphones' gains in it",
+    )
     low_signal_dbfs: Annotated[DecibelFullScale, Field(le=0)] | None = Field(
         alias="low_signal",
         default=None,
@@ -54,8 +65,10 @@ class AcousticSettings(Settings):
 class AcousticLayer:
     """A `PhysicalLayer` on any `AudioInterface`. One pass is one burst."""
 
-    def __init__(self, settings: AcousticSettings, interface: AudioInterface, name: str) -> None:
-        """Raise `SettingError` for tones or times that do not fit the interface or one another."""
+    def __init__(
+        self, settings: AcousticSettings, interface: AudioInterface, name: str, calibration: Calibration | None = None
+    ) -> None:
+        """Raise `SettingError` for tones, times or a calibration that do not fit the interface or one another."""
         self._settings = settings
         self._interface = interface
         timing = burst_timing(
@@ -67,7 +80,9 @@ class AcousticLayer:
         )
         self._multitone = multitone(settings.tones_hz, timing, settings.phases)
         self._full_drive = _full_drive(settings, interface)
-        self._info = _layer_info(settings, interface, name, timing.duration_s)
+        self._calibration = calibration
+        self._gains = _gains(calibration, interface)
+        self._info = _layer_info(settings, interface, name, timing.duration_s, self._gains)
 
     @property
     def info(self) -> LayerInfo:
@@ -78,12 +93,21 @@ class AcousticLayer:
     def state_id(self) -> str:
         """Name the burst design together with the interface's own state."""
         # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
-        text = self._settings.model_dump_json(exclude_defaults=True) + self._interface.state_id
+        text = self._settings.model_dump_json(exclude_defaults=True, exclude={"calibration"}) + self._interface.state_id
+        if self._calibration is not None:
+            text += calibration_id(self._calibration)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def open(self) -> None:
         """Open the interface. Raises `InstrumentError`."""
         self._interface.open()
+        problem = None if self._calibration is None else carries_over(self._calibration)
+        if problem is not None:
+            _log.warning("%s: when it was calibrated, %s", self._info.name, problem)
+
+    def calibrate(self) -> Calibration:
+        """Measure how speakers are heard, what is dead or on a node, and carry-over. Raises `InstrumentError`."""
+        return calibrate(Bench(self._interface, self._multitone, self._full_drive))
 
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Play one burst per row, back to back, and yield rows as they come: each at once, or in groups if they fly.
@@ -114,6 +138,8 @@ class AcousticLayer:
         for recording in self._interface.exchange(self._bursts(drives, ids, stop)):
             phasors = self._multitone.analyse(recording.samples, late=recording.late)
             status = self._status(recording, phasors, silent=not next(played).any())
+            if self._gains is not None:
+                phasors = phasors / self._gains[:, None]
             yield Row(recording.id, read_out(phasors, self._settings.readout), status, recording.time_s)
 
     def _status(self, recording: Recording, phasors: Complex, *, silent: bool) -> RowStatus:
@@ -143,6 +169,19 @@ def read_out(phasors: Complex, readout: Readout) -> NDArray[np.float32]:
     return (amplitude if readout == "amplitude" else amplitude**2).astype(np.float32)
 
 
+def _gains(calibration: Calibration | None, interface: AudioInterface) -> NDArray[np.float64] | None:
+    """Return the gains (n_microphones,) to divide by. Raises `SettingError` for a calibration of something else."""
+    if calibration is None:
+        return None
+    found = calibration.quantities.get("gain")
+    if found is None or found.value.shape != (len(interface.inputs),) or "carry_over" not in calibration.quantities:
+        raise SettingError(("calibration",), f"it is of no acoustic layer with {len(interface.inputs)} microphones")
+    for name, gain, uncertainty in zip(interface.inputs, found.value.tolist(), found.uncertainty.tolist(), strict=True):
+        if not gain > 3.0 * uncertainty:
+            raise SettingError(("calibration",), f"{name} was dead when it was made; mend it and calibrate again")
+    return found.value
+
+
 def _full_drive(settings: AcousticSettings, interface: AudioInterface) -> NDArray[np.float32]:
     """Return the amplitude of a tone at drive 1, (n_speakers, 1) in full scale: the level shared by all tones."""
     maxima = np.array([speaker.max_level for speaker in interface.outputs])
@@ -150,32 +189,48 @@ def _full_drive(settings: AcousticSettings, interface: AudioInterface) -> NDArra
     return (peaks[:, None] / len(settings.tones_hz)).astype(np.float32)
 
 
-def _layer_info(settings: AcousticSettings, interface: AudioInterface, name: str, pass_s: float) -> LayerInfo:
+def _layer_info(
+    settings: AcousticSettings,
+    interface: AudioInterface,
+    name: str,
+    pass_s: float,
+    gains: NDArray[np.float64] | None,
+) -> LayerInfo:
     tones = [f"{tone_hz:g} Hz" for tone_hz in settings.tones_hz]
     lowest = -1.0 if settings.polarity == "signed" else 0.0
     drives = [f"{speaker.name} {tone}" for speaker in interface.outputs for tone in tones]
-    heard = [f"{microphone} {tone}" for microphone in interface.inputs for tone in tones]
+    unit, largest = ("FS", np.full(len(interface.inputs), LARGEST_AMPLITUDE))
+    if gains is not None:
+        unit, largest = "of gain", LARGEST_AMPLITUDE / gains
+    heard = [
+        (f"{microphone} {tone}", peak)
+        for microphone, peak in zip(interface.inputs, largest.tolist(), strict=True)
+        for tone in tones
+    ]
     return LayerInfo(
         name=name,
         inputs=tuple(Channel(drive, "of full drive", lowest, 1.0) for drive in drives),
-        outputs=tuple(channel for each in heard for channel in _readout_channels(each, settings.readout)),
+        outputs=tuple(
+            channel for each, peak in heard for channel in _readout_channels(each, settings.readout, unit, peak)
+        ),
         nominal_pass_s=pass_s,
         resources=frozenset({interface.name}),
         simulated=interface.simulated,
     )
 
 
-def _readout_channels(name: str, readout: Readout) -> tuple[Channel, ...]:
+def _readout_channels(name: str, readout: Readout, unit: str, largest: float) -> tuple[Channel, ...]:
     if readout == "amplitude":
-        return (Channel(name, "FS", 0.0, LARGEST_AMPLITUDE),)
+        return (Channel(name, unit, 0.0, largest),)
     if readout == "power":
-        return (Channel(name, "FS²", 0.0, LARGEST_AMPLITUDE**2),)
-    return tuple(Channel(f"{name} {part}", "FS", -LARGEST_AMPLITUDE, LARGEST_AMPLITUDE) for part in ("re", "im"))
+        return (Channel(name, f"{unit}²", 0.0, largest**2),)
+    return tuple(Channel(f"{name} {part}", unit, -largest, largest) for part in ("re", "im"))
 
 
 def _build(settings: AcousticSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> AcousticLayer:
     interface = pick_instrument(instruments, settings.interface, AudioInterface, context.name, at=("interface",))
-    return AcousticLayer(settings, interface, context.name)
+    path = None if settings.calibration is None else context.folder / settings.calibration
+    return AcousticLayer(settings, interface, context.name, None if path is None else read_calibration(path))
 
 
 DRIVER = LayerDriver(AcousticSettings, _build)
