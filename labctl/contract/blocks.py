@@ -49,9 +49,11 @@ class Blocks:
         blocks[...] = values.reshape(self.rows, 1, self.columns, 1)
 
     def mean(self, plane: Pixels) -> NDArray[np.float32]:
-        """Return the mean of every block (n_blocks,) of `plane` (rows, columns)."""
-        blocks = self.cut(plane).reshape(self.rows, self.pixels, self.columns, self.pixels)
-        return blocks.mean(axis=(1, 3), dtype=np.float64).reshape(-1).astype(np.float32)
+        """Return the mean of every block (n_blocks,) of `plane` (rows, columns) of whole numbers up to 16 bits."""
+        # Whole rows first, and in integers: several times faster than the mean over both axes.
+        stripes = self.cut(plane).reshape(self.rows, self.pixels, -1).sum(axis=1, dtype=np.uint32)
+        sums = stripes.reshape(self.rows, self.columns, self.pixels).sum(axis=2, dtype=np.uint64)
+        return (sums.reshape(-1) / self.pixels**2).astype(np.float32)
 
     def centres(self, plane: Pixels) -> Pixels:
         """Return the central pixel of every block (n_blocks,) of `plane` (rows, columns, ...)."""

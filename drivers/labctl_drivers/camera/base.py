@@ -283,7 +283,7 @@ class SourcedCamera:
         if image.dtype.itemsize * 8 > self.bits and int(np.bitwise_or.reduce(image, axis=None)) >> self.bits:
             cause = f"a pixel has more than {self.bits} bits: is `bits` right, and `alignment`?"
             raise InstrumentError(self._name, cause, command="read")
-        return image.astype(dtype)
+        return image.astype(dtype, copy=False)
 
     # ------------------------------------------------------------------------------------------------ connection
 

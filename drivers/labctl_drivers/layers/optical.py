@@ -29,7 +29,7 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
-from labctl.contract.optics import Camera, Frame, FrameError, Image, Light, Modulator
+from labctl.contract.optics import Camera, Frame, FrameError, Light, Modulator
 from labctl_drivers.layers.optical_settings import OpticalSettings
 from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
 
@@ -187,8 +187,7 @@ class OpticalLayer:
         try:
             self._require_something_seen()
             before = self._seen
-            frame = self._picture(levels, following if self._settings.overlap else None)
-            blocks = self._outputs.mean(frame.image)
+            frame, blocks = self._picture(levels, following if self._settings.overlap else None)
             status = self._status(frame, blocks, levels, before)
         except FrameError as error:
             _log.warning("row %d: %s", row_id, error)
@@ -196,8 +195,8 @@ class OpticalLayer:
             return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
         return Row(row_id, self._values(frame, blocks), status, frame.time_s)
 
-    def _picture(self, levels: Levels, following: Levels | None = None) -> Frame:
-        """Return the picture of a pattern; as soon as it is exposed show the `following` one."""
+    def _picture(self, levels: Levels, following: Levels | None = None) -> tuple[Frame, Real]:
+        """Return the picture of a pattern and its blocks; as soon as it is exposed show the `following` one."""
         self._show(levels)
         self._clock.sleep_s(max(0.0, self._shown_s + self._settle_s - self._clock.now_s()))
         for _ in range(self._lag):
@@ -207,8 +206,9 @@ class OpticalLayer:
         if following is not None:
             self._show(following)
         frame = self._camera.read()
-        self._seen = levels, self._outputs.mean(frame.image)
-        return frame
+        blocks = self._outputs.mean(frame.image)
+        self._seen = levels, blocks
+        return frame, blocks
 
     def _show(self, levels: Levels) -> None:
         """Show a pattern, unless it is there."""
@@ -304,25 +304,25 @@ class OpticalLayer:
 
     def _blocks_of(self, levels: Levels) -> Real:
         """Return the blocks of a pattern's picture that belongs to no row."""
-        return self._retaken(lambda: self._picture(levels).image)
+        return self._retaken(lambda: self._picture(levels)[1])
 
     def _blocks_now(self) -> Real:
         """Return the blocks of one picture of whatever is there."""
-        return self._retaken(self._image_now)
+        return self._retaken(self._take_now)
 
-    def _image_now(self) -> Image:
+    def _take_now(self) -> Real:
         self._seen = None
         self._camera.expose()
-        return self._camera.read().image
+        return self._outputs.mean(self._camera.read().image)
 
-    def _retaken(self, take: Callable[[], Image]) -> Real:
-        """Return the blocks of a picture, which is taken again when it fails."""
+    def _retaken(self, take: Callable[[], Real]) -> Real:
+        """Return a picture's blocks; one that fails is taken again."""
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._outputs.mean(take())
+                return take()
             except FrameError as error:
                 _log.warning("%s; once more", error)
-        return self._outputs.mean(take())
+        return take()
 
     def _step(self, which: Literal["first", "second"]) -> float:
         """Show a reference pattern and return how long that took."""

@@ -131,7 +131,7 @@ class WindowModulator:
         if self._window is None:
             raise InstrumentError(self._name, "the window is not open", command="show")
         number = self.shown + 1
-        greys = self._lut[plane]
+        greys = plane if self._settings.lut is None else self._lut[plane]
         try:
             answer = self._window.ask({"number": number}, {"greys": greys}, within_s=ANSWER_S, command="show")
         except InstrumentError:

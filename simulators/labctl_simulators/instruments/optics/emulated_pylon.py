@@ -4,14 +4,17 @@ pylon reads the picture of an exposure from a file of a folder, which `ImageFile
 file here is a named pipe: to open it is to have exposed, and nothing is exposed before.
 """
 
+import fcntl
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ from labctl_simulators.instruments.optics.png import as_png
 
 _BROKEN = b"no picture"
 _STOP_S = 0.02
+_PIPE_BYTES = 1 << 20
 
 Expose = Callable[[float], tuple[NDArray[np.uint8] | None, float]]
 """Returns a picture of the light at a monotonic time, None for a lost one, and the delay with which it comes."""
@@ -71,6 +75,7 @@ class EmulatedPylonCamera:
                 if not self._running.is_set():
                     return
                 self._renew_pipe()
+                _widen(cast("BinaryIO", reader))
                 with suppress(BrokenPipeError):
                     reader.write(self._exposed(opened_s))
 
@@ -86,3 +91,10 @@ class EmulatedPylonCamera:
         new = self.folder / "next"
         os.mkfifo(new)
         new.replace(self._pipe)
+
+
+def _widen(pipe: BinaryIO) -> None:
+    """Let a whole picture fit into the pipe, where the system can: in parts it takes many turns of two processes."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
