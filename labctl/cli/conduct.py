@@ -30,6 +30,7 @@ from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.report.conclusion import Conclusion, conclude
+from labctl.report.digital import arithmetic_j
 
 PLAIN_LINE_EVERY_S = 30.0
 
@@ -179,4 +180,6 @@ def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
         "passes": conclusion.passes,
         "hardware_s": conclusion.hardware_s,
         "simulated": conclusion.simulated,
+        "macs": dict(conclusion.macs),
+        "arithmetic_j": arithmetic_j(conclusion.macs),
     }

@@ -84,7 +84,7 @@ class SoftmaxLoss:
         return float(-np.log(self._probabilities(goodness)[:, 0]).sum() / len(goodness))
 
     def _probabilities(self, goodness: Goodness) -> Goodness:
-        return softmax(self._theta * goodness)
+        return softmax(self._theta * (goodness - goodness.max(axis=1, keepdims=True)))
 
 
 def make_loss(settings: PhyllOptions) -> LocalLoss:

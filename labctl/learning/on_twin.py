@@ -79,7 +79,8 @@ class PhysicsAware(Backward):
         varied, origin = crossed(inputs, self._passes, generator)
         labels = unlabelled(len(varied), self.network)
         responses = yield Measure(block, varied[:, None], samples[origin], labels, "twin")
-        self.work.twin += self._twins[block].fit(self._drives(block, varied), responses[:, 0], generator)
+        drives = self._drives(block, varied)
+        self.work.twin += self._twins[block].fit(drives, responses[:, 0], generator)
 
     def _pull_back(self, block: int, inputs: Vectors, upstream: Vectors) -> Requests[Vectors]:
         yield from ()  # nothing has to be measured for it
@@ -88,7 +89,10 @@ class PhysicsAware(Backward):
         return twin.pull_back(self._drives(block, inputs), upstream)
 
     def _drives(self, block: int, inputs: Vectors) -> Drives:
-        return self.network.blocks[block].encoder.encode(inputs).drives
+        encoder = self.network.blocks[block].encoder
+        if encoder.mixing is not None:
+            self.work.twin += len(inputs) * encoder.mixing.size
+        return encoder.encode(inputs).drives
 
 
 class InSilico(PhysicsAware):

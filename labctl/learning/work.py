@@ -1,7 +1,7 @@
 """Digital work: multiply-accumulates of matrix products, counted where they are done.
 
-A product (n, d) x (d, m) is n d m of them. Elementwise work (activations, goodness, Adam) is not counted, nor are the
-mixing matrices of encoders, which follow from the passes.
+A product (n, d) x (d, m) is n d m of them. Elementwise work (activations, goodness, Adam) is not counted, nor are here
+the mixing matrices of encoders, which follow from the passes.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,10 @@ class Work:
     update: int = 0
     twin: int = 0
     scoring: int = 0
+
+    def spent(self, scoring_before: int) -> dict[str, int]:
+        """Return the counts by name, scoring since it stood at `scoring_before`."""
+        return {**asdict(self), "scoring": self.scoring - scoring_before}
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
         """Return what training has taken."""

@@ -92,8 +92,10 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             training = make_training(task, schedule, acquisition, record=log, observer=monitor)
             training.run(checkpoint.epoch if checkpoint else 0)
             monitor.test_begins()
+            scored = task.rule.work.scoring
             evaluation = test(task, acquisition, "test")
-            log.append_event("test", result(evaluation, acquisition.counters))
+            macs = task.rule.work.spent(scored)
+            log.append_event("test", {**result(evaluation, acquisition.counters), "macs": macs})
     return Outcome(evaluation, acquisition.counters)
 
 

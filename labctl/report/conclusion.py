@@ -16,6 +16,7 @@ from labctl.record.bundle import write_bundle
 from labctl.record.folder import LOG_NAME, MODEL_NAME
 from labctl.record.reader import LogReader
 from labctl.report.baselines import Baseline, compute_baselines
+from labctl.report.digital import digital_work
 from labctl.report.page import write_page
 
 
@@ -29,6 +30,7 @@ class Conclusion:
     passes: int
     hardware_s: float
     simulated: bool
+    macs: Mapping[str, int]
 
 
 def conclude(folder: Path, loaded: LoadedExperiment, task: Task) -> Conclusion:
@@ -69,4 +71,5 @@ def _summary(reader: LogReader) -> Conclusion:
         passes=sum(counts.values()),
         hardware_s=passes_s + switching_s(infos, reader.blocks_in_order()),
         simulated=meta["simulated"],
+        macs=digital_work(reader) or {},
     )

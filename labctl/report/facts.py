@@ -14,6 +14,7 @@ from labctl.contract.layer import RowStatus
 from labctl.orchestrator.runs import RUN_SCHEMA, reread_layer
 from labctl.orchestrator.switching import switching_s
 from labctl.record.reader import Event, LayerState, LogReader
+from labctl.report.digital import digital_work
 from labctl.report.layer_use import LayerUse, layer_use
 
 
@@ -84,6 +85,7 @@ class RunFacts:
     rejected: Mapping[RowStatus, int]
     states: Sequence[LayerState]
     layer_use: Mapping[int, LayerUse]
+    macs: Mapping[str, int] | None
 
     @property
     def passes(self) -> int:
@@ -134,6 +136,7 @@ def gather_facts(reader: LogReader) -> RunFacts:
             rejected=reader.rejected(),
             states=reader.states(),
             layer_use=layer_use(reader, meta["blocks"]),
+            macs=digital_work(reader),
         )
 
 

@@ -1,5 +1,8 @@
 """The price: passes, hardware time, energy."""
 
+from collections.abc import Mapping
+
+from labctl.report.digital import MAC_J, arithmetic_j
 from labctl.report.facts import RunFacts
 from labctl.report.markup import Markup, definitions, paragraph, section, table
 from labctl.report.sections.wording import duration, percent
@@ -7,6 +10,8 @@ from labctl.report.sections.wording import duration, percent
 PURPOSES = {
     "statistics": "to fix encoders and standardisation",
     "train": "to learn from",
+    "view": "to learn from: second views of samples",
+    "twin": "to fit digital models of the layers",
     "test": "to test on samples never learnt from",
     "evaluate": "to test again later",
     "predict": "to classify new samples",
@@ -24,7 +29,9 @@ def price(facts: RunFacts) -> Markup:
         _by_block(facts),
         paragraph(
             "Hardware time is the number of passes, rejected ones included, times the layer's time for one, and the "
-            "time in which instruments change over between layers that share them.",
+            "time in which instruments change over between layers that share them. Multiply-accumulates are those of "
+            "matrix products; the energy stated for each is that of the arithmetic alone (32 bits, 45 nm; Horowitz, "
+            "ISSCC 2014), of which a computer takes many times as much.",
             class_="note",
         ),
     )
@@ -34,7 +41,8 @@ def _totals(facts: RunFacts) -> list[tuple[object, object]]:
     totals: list[tuple[object, object]] = [
         ("Passes", f"{facts.passes:,}"),
         ("Hardware time", duration(facts.hardware_s)),
-        ("Energy", _energy(facts)),
+        ("Energy of the rig", _energy(facts)),
+        *_digital(facts.macs),
     ]
     if facts.switching_s:
         totals.insert(2, ("of it, changing operating points", duration(facts.switching_s)))
@@ -52,6 +60,18 @@ def _energy(facts: RunFacts) -> str:
         return "not stated in the rig file"
     watt_hours = facts.hardware_s / 3600 * float(power_w)
     return f"{watt_hours:.3g} Wh, {duration(facts.hardware_s)} at {float(power_w):g} W"
+
+
+def _digital(macs: Mapping[str, int] | None) -> list[tuple[object, object]]:
+    """Return digital work and the energy of its arithmetic."""
+    if macs is None:
+        return [("Digital work", "known once the run has been tested")]
+    kinds = ", ".join(f"{name} {n:,}" for name, n in macs.items())
+    joules = arithmetic_j(macs)
+    return [
+        ("Digital work", f"{sum(macs.values()):,} multiply-accumulates: {kinds}"),
+        ("Energy of that arithmetic", f"{joules / 3600:.3g} Wh, {joules:.3g} J at {MAC_J * 1e12:g} pJ each"),
+    ]
 
 
 def _by_purpose(facts: RunFacts) -> Markup:

@@ -119,10 +119,11 @@ def test_the_work_of_a_twin_is_what_was_counted_by_hand(make_learner: MakeLearne
     batch, hidden = make_batch(60), 24
     learner = trained(make_learner(UNITS, rule="physics-aware", epochs=2, twin=TWIN), batch)
     inner, outer = hidden * (N_INPUTS + 1), N_OUTPUTS * (hidden + N_INPUTS + 1)
-    fit = 300 * 360 * (2 * (inner + outer) + N_OUTPUTS * hidden) + 40 * (inner + outer)
+    mixing = N_INPUTS * UNITS[0]
+    fit = 300 * 360 * (2 * (inner + outer) + N_OUTPUTS * hidden) + 40 * (inner + outer) + 400 * mixing
     assert learner.work.twin == fit, "300 epochs of 360 rows, 40 held out"
     run(learner, learner.step(batch, np.random.default_rng(0), 0.0, range(2)))
-    assert learner.work.twin - fit == 60 * (inner + N_OUTPUTS * (hidden + N_INPUTS) + hidden * N_INPUTS)
+    assert learner.work.twin - fit == 60 * (inner + N_OUTPUTS * (hidden + N_INPUTS) + hidden * N_INPUTS + mixing)
 
 
 def test_the_perceptrons_derivatives_agree_with_finite_differences() -> None:
