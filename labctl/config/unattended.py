@@ -41,12 +41,11 @@ class Drift(Settings):
     on_dead: Literal["mask", "note", "pause"] = Field(
         default="mask", description="dead channels: let them say nothing, only log them, or stop"
     )
-    on_remixed: Literal["pause", "note", "re-measure", "map"] = Field(
+    on_remixed: Literal["pause", "note", "re-measure"] = Field(
         default="pause",
-        description="another medium: stop, only log it, measure what was cached again and go on training from the "
-        "weights there are, or map responses linearly back by stored frames that are measured again",
+        description="another medium: stop, only log it, or measure what was cached again and go on training from the "
+        "weights there are",
     )
-    map_frames: int = Field(default=2000, ge=8, description="stored frames that are measured again for a map, at most")
 
     @property
     def first_passes(self) -> int:

@@ -40,6 +40,14 @@ _OK = int(RowStatus.OK)
 _log = logging.getLogger(__name__)
 
 
+Recover = Callable[[PhysicalLayer, InstrumentError, int], None]
+"""Called when a layer fails, with the failure and the rows sent so far: returns when it works again, or raises."""
+
+
+def _give_up(layer: PhysicalLayer, failure: InstrumentError, rows_sent: int) -> None:  # noqa: ARG001 - a `Recover`
+    raise failure
+
+
 class Record(Protocol):
     """Where measured rows go."""
 
@@ -100,7 +108,8 @@ class Acquisition:
     """Answers requests from recorded rows where it can and from hardware where it must.
 
     `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `on_rows` is
-    called after every chunk of rows. A `guard` looks at the layers every now and then.
+    called after every chunk of rows. A `guard` looks at the layers every now and then; `recover` is called
+    when one fails.
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class Acquisition:
         first_id: int = 0,
         on_rows: Callable[[Counters], None] | None = None,
         guard: DriftGuard | None = None,
+        recover: Recover = _give_up,
     ) -> None:
         self.next_id = first_id
         self.step = 0
@@ -129,6 +139,7 @@ class Acquisition:
         self._stop = stop or threading.Event()
         self._on_rows = on_rows
         self._guard = guard
+        self._recover = recover
         self._generator = np.random.default_rng(0)
         self._states: dict[int, str] = {}
         self._switching = Switching(infos)
@@ -225,11 +236,18 @@ class Acquisition:
         self._hold_state(layer, rows.block)
         first = 0 if self._recorded is None else self._recorded.attempts(rows)
         last = min(first + self._retries, REPEATS_PER_ID - 1)
-        for repeat in range(first, last + 1):
+        repeat = first
+        while repeat <= last:
             (pending,) = (~done).nonzero()
             self.heed_stop()
             self.counters.sent_hardware_s += self._switching.use(rows.block)
-            self._attempt(layer, rows, pending, repeat, values, done)
+            try:
+                self._attempt(layer, rows, pending, repeat, values, done)
+            except InstrumentError as failure:
+                self._recover(layer, failure, self.counters.sent)
+                self._hold_state(layer, rows.block)
+                last = min(last + 1, REPEATS_PER_ID - 1)  # it was none of the rows' own
+            repeat += 1
             if np.count_nonzero(done) == len(done):
                 return
             self.heed_stop()

@@ -34,10 +34,6 @@ class Schedule(Protocol):
         """Return responses (groups, k, n_outputs)."""
         ...
 
-    def forget(self) -> None:
-        """Be told that what was measured no longer holds."""
-        ...
-
 
 class Joint:
     """Every request is measured when it is asked for."""
@@ -53,9 +49,6 @@ class Joint:
     def answer(self, request: Measure) -> ResponseValues:
         """Measure."""
         return self._acquisition.acquire(request)
-
-    def forget(self) -> None:
-        """Nothing is remembered."""
 
 
 class Cached:
