@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -13,11 +14,12 @@ import click
 
 from labctl.cli.main import EXIT_INTERRUPTED, EXIT_STOPPED
 from labctl.config.loading import LoadedExperiment
-from labctl.config.unattended import Unattended
+from labctl.config.unattended import Notify, Unattended
 from labctl.contract.errors import InstrumentError, RecordError
 from labctl.learning.rule import Metrics
 from labctl.monitor.live import LiveMonitor
 from labctl.monitor.logfile import log_file
+from labctl.monitor.notify import notify
 from labctl.monitor.progress import PlainMonitor, Progress
 from labctl.monitor.status import session_facts
 from labctl.orchestrator.acquisition import Counters
@@ -75,11 +77,12 @@ def limited(loaded: LoadedExperiment, **given: float | None) -> Unattended:
 
 
 @contextmanager
-def resumable(folder: Path) -> Generator[None]:
-    """Say how to go on when the body, which closes the log, ends before the run in `folder` does."""
+def resumable(folder: Path, to: Notify | None) -> Generator[None]:
+    """Say how to go on when the body, which closes the log, ends before the run in `folder` does; notify `to`."""
     try:
         yield
     except Stopped as reason:
+        notify(to, _ended(folder, "stopped", str(reason)))
         why = "" if str(reason) == ASKED else f", as {reason}"
         click.echo(f"stopped{why}; every pass is recorded. Go on with: labctl resume {folder}", err=True)
         sys.exit(EXIT_STOPPED)
@@ -87,8 +90,14 @@ def resumable(folder: Path) -> Generator[None]:
         click.echo(f"stopped at once; what is recorded is whole. Go on with: labctl resume {folder}", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (InstrumentError, RecordError) as error:
+        notify(to, _ended(folder, "failed", str(error)))
         error.add_note(f"go on afterwards with: labctl resume {folder}")
         raise
+
+
+def _ended(folder: Path, state: str, reason: str | None, **result: float) -> dict[str, object]:
+    """Return what is told about the end of a run."""
+    return {"run": folder.name, "host": platform.node(), "state": state, "reason": reason, **result}
 
 
 def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as_json: bool) -> None:
@@ -96,6 +105,7 @@ def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as
     if not as_json:
         click.echo("computing baselines and writing the report ...")
     conclusion = conclude(folder, loaded, task)
+    notify(loaded.experiment.unattended.notify, _ended(folder, "finished", None, accuracy=conclusion.accuracy))
     click.echo(json.dumps(_as_json(folder, conclusion)) if as_json else _as_text(folder, conclusion))
 
 

@@ -14,7 +14,9 @@ def plans_as_text(plans: Sequence[Plan], chosen: str) -> str:
         f"{plan.test_passes:>12,} {duration(plan.hardware_s):>14} {plan.disk_bytes / 1e6:>7,.1f} MB"
         for plan in plans
     ]
-    return "\n".join([header, *lines, "* the schedule the experiment asks for"])
+    references = [f"{plan.schedule} {plan.reference_passes:,}" for plan in plans if plan.reference_passes]
+    watched = [f"besides these at most so many reference passes: {', '.join(references)}"] if references else []
+    return "\n".join([header, *lines, "* the schedule the experiment asks for", *watched])
 
 
 def plans_as_json(plans: Sequence[Plan], chosen: str) -> dict[str, object]:
@@ -25,6 +27,7 @@ def plans_as_json(plans: Sequence[Plan], chosen: str) -> dict[str, object]:
             plan.schedule: {
                 "training_passes": plan.training_passes,
                 "test_passes": plan.test_passes,
+                "reference_passes": plan.reference_passes,
                 "hardware_s": plan.hardware_s,
                 "disk_bytes": plan.disk_bytes,
             }

@@ -20,6 +20,7 @@ COMMANDS = {
     "resume": "Go on with a run that was stopped or crashed.",
     "status": "Say where a run stands.",
     "stop": "End a run that goes on elsewhere.",
+    "queue": "Run experiments one after another.",
     "evaluate": "Measure a trained run's accuracy with fresh passes.",
     "predict": "Classify new samples with a trained run.",
     "validate": "Check an experiment or rig file without touching hardware.",

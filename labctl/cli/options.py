@@ -35,22 +35,17 @@ swap_rig = click.option(
 )
 
 
-class Duration(click.ParamType[float]):
-    """A time with its unit, as files have it."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        try:
-            seconds = parse_seconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if seconds <= 0:
-            self.fail(f"'{value}' is not above zero", param, ctx)
-        return seconds
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return a time written with its unit in seconds."""
+    if value is None:
+        return None
+    try:
+        seconds = parse_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    if seconds <= 0:
+        raise click.BadParameter(f"'{value}' is not above zero", ctx, param)
+    return seconds
 
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -59,7 +54,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 def limits(command: CommandT) -> CommandT:
     """Add the options that limit a session in place of the experiment's `unattended`."""
     time_limit = click.option(
-        "--time-limit", "time_limit_s", type=Duration(), metavar="TIME", help="Stop after this time, as in 13h."
+        "--time-limit", "time_limit_s", callback=_seconds, metavar="TIME", help="Stop after this time, as in 13h."
     )
     pass_limit = click.option(
         "--pass-limit", type=click.IntRange(min=1), metavar="N", help="Stop after this many passes."

@@ -38,7 +38,7 @@ def command(run: str, time_limit_s: float | None, pass_limit: int | None, root: 
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
             with (
                 stop_on_signals(say_stopping) as stop,
-                resumable(folder),
+                resumable(folder, limits.notify),
                 continue_run(folder, loaded) as log,
                 opened(bench.rigs.values()),
             ):

@@ -61,6 +61,6 @@ def command(
             return
         with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
             folder, log = begin_run(loaded, bench, task, root)
-            with resumable(folder), log:
+            with resumable(folder, limits.notify), log:
                 take_to_its_end(folder, log, bench, task, stop, limits, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)

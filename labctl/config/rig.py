@@ -47,6 +47,24 @@ class HostSettings(Settings):
     )
 
 
+class RecoverySettings(Settings):
+    """What is done when an instrument fails in mid-run, beyond what its link does: all is made safe, closed, left in
+    peace for a while, opened and configured again, and the rows that are missing are measured.
+
+    An instrument that cools down, or comes back from a power cut, needs nothing else. Every number is a bound; beyond
+    them the run stops, to be resumed.
+    """
+
+    attempts: int = Field(default=3, ge=1, le=100, description="how often the rig is opened again after one failure")
+    pause_s: Annotated[Seconds, Field(ge=0, le=86400)] = Field(
+        alias="pause", default=5.0, description="time before the first attempt; it doubles from one to the next"
+    )
+    longest_pause_s: Annotated[Seconds, Field(ge=0, le=86400)] = Field(
+        alias="longest_pause", default=600.0, description="where the doubling ends"
+    )
+    failures: int = Field(default=20, ge=1, description="failures in one session after which the run gives up")
+
+
 class RigFile(Settings):
     """One rig. Instruments and layers stay as written until their drivers are known."""
 
@@ -57,6 +75,9 @@ class RigFile(Settings):
     )
     power_w: float | None = Field(default=None, ge=0, description="what the rig draws in watts, for energy figures")
     host: HostSettings = Field(default_factory=HostSettings, description="the process that drives the instruments")
+    recovery: RecoverySettings | None = Field(
+        default=None, description="what is done when an instrument fails in mid-run; the run stops unless given"
+    )
     instruments: Annotated[dict[PartName, Body], _named_by("driver")] = Field(
         default_factory=dict, description="instruments by name; `driver` says what they are"
     )

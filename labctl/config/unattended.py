@@ -8,6 +8,17 @@ from labctl.contract.driver import Settings
 from labctl.contract.units import Bytes, Seconds
 
 
+class Notify(Settings):
+    """Who is told when a run ends, however it ends: a command, a web address, or both. Neither delays anything."""
+
+    command: tuple[str, ...] = Field(
+        default=(), description="program and arguments; reads on its standard input what happened, as JSON"
+    )
+    webhook: str | None = Field(
+        default=None, pattern="^https?://", description="address to which the same JSON is sent by POST"
+    )
+
+
 class Unattended(Settings):
     """What a run that nobody looks at keeps to. Each limit is one of a session: `labctl resume` begins a new one."""
 
@@ -20,6 +31,7 @@ class Unattended(Settings):
     free_disk_bytes: Annotated[Bytes, Field(ge=0)] = Field(
         alias="free_disk", default=50e6, description="room on the run's disk below which it stops, to be resumed"
     )
+    notify: Notify | None = Field(default=None, description="who is told when the run ends; nobody unless given")
 
 
 class Drift(Settings):
@@ -41,12 +53,11 @@ class Drift(Settings):
     on_dead: Literal["mask", "note", "pause"] = Field(
         default="mask", description="dead channels: let them say nothing, only log them, or stop"
     )
-    on_remixed: Literal["pause", "note", "re-measure", "map"] = Field(
+    on_remixed: Literal["pause", "note", "re-measure"] = Field(
         default="pause",
-        description="another medium: stop, only log it, measure what was cached again and go on training from the "
-        "weights there are, or map responses linearly back by stored frames that are measured again",
+        description="another medium: stop, only log it, or measure what was cached again and go on training from the "
+        "weights there are",
     )
-    map_frames: int = Field(default=2000, ge=8, description="stored frames that are measured again for a map, at most")
 
     @property
     def first_passes(self) -> int:

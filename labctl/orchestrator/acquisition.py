@@ -41,6 +41,14 @@ _OK = int(RowStatus.OK)
 _log = logging.getLogger(__name__)
 
 
+Recover = Callable[[PhysicalLayer, InstrumentError, int], None]
+"""Called when a layer fails, with the failure and the rows sent so far: returns when it works again, or raises."""
+
+
+def _give_up(layer: PhysicalLayer, failure: InstrumentError, rows_sent: int) -> None:  # noqa: ARG001 - a `Recover`
+    raise failure
+
+
 class Record(Protocol):
     """Where measured rows go."""
 
@@ -102,7 +110,8 @@ class Acquisition:
 
     `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `simulators`
     are open layers to ask for derivatives, which no log holds; unless given, `layers`. `on_rows` is called after every
-    chunk of rows. A `guard` looks at the layers every now and then.
+    chunk of rows. A `guard` looks at the layers every now and then; `recover`
+    is called when one fails.
     """
 
     def __init__(
@@ -119,6 +128,7 @@ class Acquisition:
         first_id: int = 0,
         on_rows: Callable[[Counters], None] | None = None,
         guard: DriftGuard | None = None,
+        recover: Recover = _give_up,
     ) -> None:
         self.next_id = first_id
         self.step = 0
@@ -133,6 +143,7 @@ class Acquisition:
         self._stop = stop or threading.Event()
         self._on_rows = on_rows
         self._guard = guard
+        self._recover = recover
         self._generator = np.random.default_rng(0)
         self._states: dict[str, str] = {}
         self._wanted: dict[int, NDArray[np.float64]] = {}
@@ -251,11 +262,19 @@ class Acquisition:
         self._write_parameters(layer, rows.block)
         first = 0 if self._recorded is None else self._recorded.attempts(rows)
         last = min(first + self._retries, REPEATS_PER_ID - 1)
-        for repeat in range(first, last + 1):
+        repeat = first
+        while repeat <= last:
             (pending,) = (~done).nonzero()
             self.heed_stop()
             self.counters.sent_hardware_s += self._switching.use(rows.block)
-            self._attempt(layer, rows, pending, repeat, values, done)
+            try:
+                self._attempt(layer, rows, pending, repeat, values, done)
+            except InstrumentError as failure:
+                self._recover(layer, failure, self.counters.sent)
+                self._write_again(self._layers)
+                self._hold_state(layer)
+                last = min(last + 1, REPEATS_PER_ID - 1)  # it was none of the rows' own
+            repeat += 1
             if np.count_nonzero(done) == len(done):
                 return
             self.heed_stop()
@@ -276,6 +295,13 @@ class Acquisition:
         layer.write_parameters(wanted)
         self._written[name] = wanted
         self._states[name] = layer.state_id
+
+    def _write_again(self, layers: Sequence[PhysicalLayer]) -> None:
+        """Bring layers that were opened again back into the state they were held in."""
+        for layer in layers:
+            written = self._written.get(layer.info.name)
+            if written is not None and isinstance(layer, ParameterSink):
+                layer.write_parameters(written)
 
     def _hold_state(self, layer: PhysicalLayer) -> None:
         """Raise `InstrumentError` when the layer is no longer in the state its earlier rows were measured in."""

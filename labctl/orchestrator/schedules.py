@@ -38,10 +38,6 @@ class Schedule(Protocol):
         """Return the gradient (n, n_inputs) with respect to drives."""
         ...
 
-    def forget(self) -> None:
-        """Be told that what was measured no longer holds."""
-        ...
-
     def write(self, request: Write) -> None:
         """Set parameters of a layer."""
         ...
@@ -65,9 +61,6 @@ class Joint:
     def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
         """Ask the layer."""
         return self._acquisition.differentiate(request)
-
-    def forget(self) -> None:
-        """Nothing is remembered."""
 
     def write(self, request: Write) -> None:
         """Tell the layer."""

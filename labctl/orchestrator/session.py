@@ -17,6 +17,7 @@ from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition, Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.evaluation import Evaluation, score_samples
+from labctl.orchestrator.recovery import Recovery
 from labctl.orchestrator.references import DriftGuard, Note
 from labctl.orchestrator.replay import RecordedRows
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
@@ -84,6 +85,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             first_id=first_id,
             on_rows=monitor.rows_done,
             guard=guard,
+            recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
         )
         schedule = task.schedule(acquisition)
         if checkpoint is not None:

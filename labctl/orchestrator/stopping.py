@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -48,14 +49,21 @@ class StopRequest:
         self._at_once = True
         signal.raise_signal(signal.SIGINT)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until somebody asks, at most `timeout_s`; return whether somebody has."""
-        return self._asked.wait(timeout_s)
-
 
 def stopped(stop: Stop) -> Stopped:
     """Return the exception of a run that heeds `stop`."""
     return Stopped(stop.reason if isinstance(stop, StopRequest) else ASKED)
+
+
+def pause(seconds: float, stop: Stop) -> None:
+    """Let wall time pass. Raises `Stopped` when asked to stop meanwhile."""
+    end_s = time.monotonic() + seconds
+    while not stop.is_set():
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            return
+        time.sleep(min(left_s, 0.1))
+    raise stopped(stop)
 
 
 @contextmanager

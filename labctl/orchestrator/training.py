@@ -16,7 +16,7 @@ from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.evaluation import score_samples
 from labctl.orchestrator.references import Remixed
-from labctl.orchestrator.schedules import Schedule, carry_out
+from labctl.orchestrator.schedules import Cached, Schedule, carry_out
 
 STATISTICS_SAMPLES = 200
 """Samples whose first responses freeze encoders and standardisation."""
@@ -116,9 +116,13 @@ class Training:
             try:
                 carry_out(statistics(self._rule, self._batch, self._seed, stage, self._stages[stage]), self._schedule)
             except Remixed:
-                self._schedule.forget()
+                self._forget()
             else:
                 return
+
+    def _forget(self) -> None:
+        if isinstance(self._schedule, Cached):
+            self._schedule.forget()
 
     def _step(self, step: Callable[[], Requests[Metrics]], epoch: int) -> Metrics:
         """Carry out a training step; with another medium, encoders and statistics first, and the step from its start.
@@ -129,7 +133,7 @@ class Training:
             try:
                 return carry_out(step(), self._schedule)
             except Remixed:
-                self._schedule.forget()
+                self._forget()
                 self._whole = False
                 self._prepare(epoch // self._rule.epochs)
                 self._acquisition.begin(named_generator(self._seed, "order", epoch, self._acquisition.next_id))

@@ -108,9 +108,6 @@ class Modelled:
         drives = encoder.encode(request.inputs.reshape(request.n_rows, -1)).drives
         return self._models[request.block].respond(drives).reshape(*request.labels.shape, -1)
 
-    def forget(self) -> None:
-        """Do nothing: a model does not drift."""
-
     def differentiate(self, request: Differentiate) -> NDArray[np.float64]:
         """Return the model's gradient (n, n_inputs)."""
         drives = self._network.blocks[request.block].encoder.encode(request.inputs).drives
@@ -144,9 +141,6 @@ class Shuffled:
             for label in labels
         ]
         return np.stack(rows).reshape(*request.labels.shape, -1)
-
-    def forget(self) -> None:
-        """Do nothing: what is shuffled was measured once and for all."""
 
     def differentiate(self, request: Differentiate) -> NDArray[np.float64]:
         """Return a gradient of zeros: what another sample answered does not depend on this one's drive."""

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from labctl.config.errors import closest
 from labctl.config.loading import LoadedRig
 from labctl.config.placing import errors_at
+from labctl.config.rig import RecoverySettings
 from labctl.contract.clock import Clock, SimulatedClock, WallClock
 from labctl.contract.driver import BuildContext, Instrument
 from labctl.contract.errors import InputError, InstrumentError
@@ -42,6 +43,7 @@ class Rig:
     layers: Mapping[str, PhysicalLayer]
     power_w: float | None
     host: Instrument | None = None
+    recovery: RecoverySettings | None = None
 
     @property
     def simulated(self) -> bool:
@@ -70,7 +72,7 @@ def build_rig(loaded: LoadedRig) -> Rig:
         settings = document.validate(kind.settings, at=("layers", name), ignoring=frozenset({"kind"}))
         with errors_at(document, "layers", name):
             layers[name] = kind.build(settings, instruments, BuildContext(name, document.folder, clock))
-    return Rig(rig.name, instruments, layers, rig.power_w)
+    return Rig(rig.name, instruments, layers, rig.power_w, recovery=rig.recovery)
 
 
 def find_layer(rigs: Mapping[str, Rig], name: str) -> PhysicalLayer:

@@ -1,6 +1,7 @@
 """A run that nobody looks at: it keeps to its limits, says where it stands, and can be ended from elsewhere."""
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -128,3 +129,60 @@ def test_a_limit_that_is_none(labctl: "Labctl", desk: Path, limit: str) -> None:
     answer = labctl.quick("run", "wine.yaml", f"--time-limit={limit}", code=2)
     assert "--time-limit" in answer.err
     assert labctl.runs() == []
+
+
+BENCH = """\
+schema: labctl/rig/1
+name: bench
+recovery: {attempts: 3, pause: 200 ms}
+layers:
+  cavity: {kind: scripted, inputs: 21, outputs: 21, unplugged_at: 200}
+"""
+
+
+@pytest.fixture
+def bench(desk: Path, labctl: "Labctl", monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A rig whose instrument is found unplugged at pass 200, until somebody mends it, and which is opened again."""
+    paths = [str(Path(__file__).parents[1] / "fixtures" / "drivers"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    (desk / "desk.yaml").write_text(BENCH, encoding="utf-8")
+    return desk
+
+
+def test_an_instrument_that_comes_back(labctl: "Labctl", bench: Path) -> None:
+    """A breaker tripped at three and was put back. Nobody was told, nothing was lost, and the log says so."""
+    replaced(bench / "desk.yaml", "pause: 200 ms", "pause: 20 s")
+    going = labctl.start("run", "wine.yaml")
+    going.until(lambda: bool(labctl.runs()) and status(labctl)["state"] == "waiting")
+    assert "the cable is unplugged during row 200; attempt 1 of 3 in 20 s" in labctl.quick("status").out
+    assert not (bench / "OPEN").exists()
+    (bench / "mended").touch()
+    labctl("stop", "--no-wait")
+    going.ends(5)
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+    assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
+
+
+def test_an_instrument_that_stays_away(labctl: "Labctl", bench: Path) -> None:
+    """Then the run must give up, safely, and say how often it tried."""
+    answer = labctl("run", "wine.yaml", code=3)
+    assert "the cable is unplugged during row 200; the rig was opened again 3 times in vain; go on " in answer.err
+    (run,) = labctl.runs()
+    kinds = [event["kind"] for event in labctl.quick("runs", "show", "latest", "--json").json["events"]]
+    assert kinds == ["opened", "session", *["waiting", "going on"] * 3, "failed", "closed"]
+    assert (bench / "SAFE").exists()
+    assert not (bench / "OPEN").exists()
+    assert "attempt 3 of 3 in 0.8 s" in (run / "run.log").read_text(encoding="utf-8")
+
+
+def test_a_night_with_failures_ends_as_one_without(labctl: "Labctl", desk: Path, run: Path) -> None:
+    """The sound card drops out twice. It is opened again, and the result is that of a quiet night, to the last bit."""
+    faults = "\n    faults: {list: [{kind: error, rows: [100, 300]}]}\n"
+    replaced(desk / "desk.yaml", "    seed: 1\n", f"    seed: 1{faults}")
+    replaced(desk / "desk.yaml", "time_scale: instant\n", "time_scale: instant\nrecovery: {pause: 10 ms}\n")
+    labctl("run", "wine.yaml")
+    models = [(each / "model" / "model.npz").read_bytes() for each in labctl.runs()]
+    assert len(models) == 2
+    assert models[0] == models[1]
+    kinds = [event["kind"] for event in labctl.quick("runs", "show", "latest", "--json").json["events"]]
+    assert kinds.count("going on") == 2

@@ -78,7 +78,11 @@ def test_success_is_zero(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     ("error", "code", "said"),
     [
         (Stopped(ASKED), 5, "stopped; every pass is recorded. Go on with: labctl resume runs/x\n"),
-        (Stopped("it is late"), 5, "stopped, as it is late; every pass is recorded. Go on with: labctl resume runs/x\n"),
+        (
+            Stopped("it is late"),
+            5,
+            "stopped, as it is late; every pass is recorded. Go on with: labctl resume runs/x\n",
+        ),
         (KeyboardInterrupt(), 130, "stopped at once; what is recorded is whole. Go on with: labctl resume runs/x\n"),
     ],
 )

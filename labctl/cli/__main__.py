@@ -1,0 +1,5 @@
+"""`python -m labctl.cli` is `labctl`."""
+
+from labctl.cli.main import main
+
+main()
