@@ -21,7 +21,7 @@ BAND = (0.02, 0.4)
 """Of the sample rate: above what couplings block, below what converters' filters do."""
 
 BLOCK = 64
-"""A flaw is looked for in blocks of so many samples; the first and last are spared, where filters ring."""
+"""A flaw is looked for in blocks of so many samples."""
 
 LEAST_FLAW = 0.05
 FLAW_MARGIN = 4.0
@@ -205,6 +205,6 @@ class Loopback:
 
 def _flaw(rest: Real, expected: NDArray[np.floating]) -> float:
     """Return the largest rms of a block of `rest`, relative to that of everything expected."""
-    n_blocks = len(rest) // BLOCK - 2
-    blocks = rest[BLOCK : (n_blocks + 1) * BLOCK].reshape(-1, BLOCK)
+    n_whole = len(rest) // BLOCK * BLOCK
+    blocks = np.concatenate([rest[:n_whole], rest[len(rest) - BLOCK :]]).reshape(-1, BLOCK)
     return float(np.sqrt((blocks**2).mean(axis=1).max() / np.mean(expected.astype(np.float64) ** 2)))

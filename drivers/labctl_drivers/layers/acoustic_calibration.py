@@ -62,7 +62,8 @@ def calibrate(bench: Bench) -> Calibration:
     uncertainty = np.sqrt(uncertainty).transpose(1, 0, 2)
     gain = np.sqrt(np.mean(np.abs(transfer) ** 2, axis=(1, 2)))
     gain_uncertainty = np.sqrt(np.mean(uncertainty**2, axis=(1, 2)))
-    loud, after, *quiet = (np.sqrt(np.mean(np.abs(each) ** 2)) for each in heard[len(masks) :])
+    others: list[float] = np.sqrt(np.mean(np.abs(heard[len(masks) :]) ** 2, axis=(1, 2))).tolist()
+    loud, after, *quiet = others
     carry_over = after / loud if loud else 0.0
     return Calibration(
         {

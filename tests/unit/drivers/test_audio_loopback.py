@@ -1,0 +1,68 @@
+"""The loopback finds delays to a fraction of a sample, and every loss."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labctl_drivers.audio.loopback import Loopback, LoopbackError, Verdict, find, learn, marker
+
+LEVEL = 0.25
+N = 800
+
+
+def path_of(delay: float, number: int, gain: float = 0.9, n: int = N) -> np.ndarray:
+    """Return a recording of the loopback, by a path of its own: sums of sines, each delayed."""
+    spectrum = np.fft.rfft(LEVEL * gain * marker(number, n).astype(np.float64), 4 * n)
+    turned = spectrum * np.exp(-2j * np.pi * np.fft.rfftfreq(4 * n) * delay)
+    noise = 1e-4 * np.random.default_rng(number).standard_normal(n)
+    return (np.fft.irfft(turned)[:n] + noise).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=30)
+@given(delay=st.floats(0, 2000))
+def test_a_delay_is_found_to_a_thousandth_of_a_sample(delay: float) -> None:
+    whole = int(delay)
+    heard = np.concatenate([np.zeros(whole, np.float32), path_of(delay - whole, 1), np.zeros(300, np.float32)])
+    assert find(heard, 1, N)[0] == pytest.approx(delay, abs=2e-2)
+    recordings = [path_of(delay - whole, number) for number in range(4)]
+    learnt = learn(recordings, list(range(4)), whole, LEVEL)
+    assert learnt.delay == pytest.approx(delay, abs=2e-2)
+    assert learnt.gain == pytest.approx(0.9, abs=0.02)
+
+
+def loopback(delay: float = 0.25) -> Loopback:
+    return Loopback(learn([path_of(delay, number) for number in range(4)], list(range(4)), 0, LEVEL), LEVEL)
+
+
+@settings(deadline=None, max_examples=60)
+@given(at=st.integers(100, N - 200), lost=st.integers(1, 60), number=st.integers(0, 3), how=st.sampled_from("dz"))
+def test_lost_samples_are_noticed_wherever_they_are(at: int, lost: int, number: int, how: str) -> None:
+    heard = path_of(0.25, number)
+    assert loopback().examine(heard, number).verdict == Verdict.WHOLE
+    if how == "d":
+        heard = np.concatenate([heard[:at], heard[at + lost :], np.zeros(lost, np.float32)])
+    else:
+        heard[at : at + 8 + lost] = 0.0
+    assert loopback().examine(heard, number).verdict in (Verdict.TORN, Verdict.MOVED)
+
+
+@pytest.mark.parametrize("shift", [-300, -3, 1, 17, 400])
+def test_a_move_is_told_with_its_size(shift: int) -> None:
+    long = np.concatenate([np.zeros(500, np.float32), path_of(0.25, 2), np.zeros(500, np.float32)])
+    found = loopback().examine(long[500 - shift : 500 - shift + N], 2)
+    assert found.verdict == Verdict.MOVED
+    assert found.shift == pytest.approx(shift, abs=0.05)
+
+
+def test_an_earlier_burst_is_not_taken_for_this_one() -> None:
+    assert loopback().examine(path_of(0.25, 1), 2).verdict == Verdict.STALE
+
+
+def test_silence_is_silence() -> None:
+    assert loopback().examine(np.zeros(N, np.float32), 2).verdict == Verdict.SILENT
+
+
+def test_what_is_no_cable_is_refused() -> None:
+    echo = [path_of(0.0, number) + 0.7 * np.roll(path_of(0.0, number), 40) for number in range(4)]
+    with pytest.raises(LoopbackError, match="no delayed copy"):
+        learn(echo, list(range(4)), 0, LEVEL)
