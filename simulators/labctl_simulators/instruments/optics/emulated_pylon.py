@@ -4,10 +4,14 @@ pylon reads the picture of an exposure from a file of a folder, which `ImageFile
 file here is a named pipe: to open it is to have exposed, and nothing is exposed before.
 """
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("named pipes in a folder need Linux or macOS")
+
 import fcntl
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time

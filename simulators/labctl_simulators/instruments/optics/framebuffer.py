@@ -83,7 +83,15 @@ class VirtualDisplay:
     def _started(self, number: int | None) -> int | None:
         """Start Xvfb, as display `number` or as any that is free, and return the number; None if that fails."""
         told, telling = os.pipe()
-        command = ["Xvfb", *([] if number is None else [f":{number}"]), "-displayfd", str(telling), "-nolisten", "tcp"]
+        command = [
+            *_ending_with_us(),
+            "Xvfb",
+            *([] if number is None else [f":{number}"]),
+            "-displayfd",
+            str(telling),
+            "-nolisten",
+            "tcp",
+        ]
         screen = ["-screen", "0", f"{self._size[0]}x{self._size[1]}x24", "-fbdir", self._folder]
         try:
             # Ctrl-C at the terminal is for who started this, who then ends the display.
@@ -102,3 +110,9 @@ class VirtualDisplay:
             self._process = None
             return None
         return int(line)
+
+
+def _ending_with_us() -> list[str]:
+    """Return what begins a command that ends when this process is killed, where the system has it (util-linux)."""
+    setpriv = shutil.which("setpriv")
+    return [] if setpriv is None or shutil.which("Xvfb") is None else [setpriv, "--pdeathsig", "TERM"]
