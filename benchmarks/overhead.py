@@ -24,9 +24,10 @@ from benchmarks.harness import Row, over_repeats
 from labctl.config.experiment import Network as NetworkSettings
 from labctl.config.training import PhyllTraining
 from labctl.contract.layer import Drives, Responses, RowIds, Stop
+from labctl.learning.offers import Offer
 from labctl.learning.phyll import Phyll
 from labctl.learning.requests import Measure, Requests
-from labctl.learning.rule import Batch, Metrics
+from labctl.learning.rule import Batch, Metrics, Surroundings
 from labctl.monitor.progress import PlainMonitor, Progress
 from labctl.network.network import Network, build_network
 from labctl.orchestrator.acquisition import Acquisition
@@ -83,8 +84,8 @@ class TimedLayer(InstantLayer):
 class Asking(Phyll):
     """Asks for what PhyLL asks for, always the same, and learns nothing."""
 
-    def __init__(self, settings: PhyllTraining, network: Network) -> None:
-        super().__init__(settings, network)
+    def __init__(self, settings: PhyllTraining, network: Network, surroundings: Surroundings) -> None:
+        super().__init__(settings, network, surroundings)
         self._labels = np.array([[0, 1]])
         self._inputs = network.label.embed(np.full((1, SIZE - CLASSES), 0.5, np.float32), self._labels)
 
@@ -94,13 +95,13 @@ class Asking(Phyll):
         return {}
 
 
-def step_us(rule_of: Callable[[PhyllTraining, Network], Phyll], steps: int) -> tuple[float, float]:
+def step_us(rule_of: Callable[[PhyllTraining, Network, Surroundings], Phyll], steps: int) -> tuple[float, float]:
     """Return the microseconds per step of a training of `steps`, all it takes included: labctl's and the layer's."""
     rng = np.random.default_rng(0)
     layer = TimedLayer(SIZE, SIZE)
     infos = [layer.info]
     network = build_network(_NETWORK, infos, n_features=SIZE - CLASSES, n_classes=CLASSES, seed=0, precision="float32")
-    rule = rule_of(_TRAINING, network)
+    rule = rule_of(_TRAINING, network, Surroundings(0, infos, [Offer()]))
     monitor = PlainMonitor(
         Progress(plan_run("joint", rule, infos, steps, 1), rule.epochs, 0), lambda _: None, time.monotonic, float("inf")
     )

@@ -31,11 +31,12 @@ from threadpoolctl import threadpool_limits
 from benchmarks import harness, torch_update
 from benchmarks.harness import Row, over_repeats
 from labctl.config.experiment import Network as NetworkSettings
-from labctl.config.training import PhyllTraining
 from labctl.config.loading import load_rig
+from labctl.config.training import PhyllTraining
 from labctl.contract.layer import Drives, LayerInfo, Levels, PhysicalLayer
+from labctl.learning.offers import Offer
 from labctl.learning.phyll import Phyll
-from labctl.learning.rule import Metrics
+from labctl.learning.rule import Metrics, Surroundings
 from labctl.learning.update import BlockUpdate, make_update
 from labctl.network.block import Block
 from labctl.network.network import build_network
@@ -243,7 +244,7 @@ def memory_growth_mb(arithmetic: str) -> float:
         precision="float32",
     )
     settings = {"rule": "phyll", "epochs": WARM_UP_EPOCHS + EPOCHS, "arithmetic": arithmetic}
-    rule = Phyll(PhyllTraining.model_validate(settings), network)
+    rule = Phyll(PhyllTraining.model_validate(settings), network, Surroundings(0, [layer.info], [Offer()]))
     with (
         pinned_arithmetic(),
         tempfile.TemporaryDirectory() as folder,
