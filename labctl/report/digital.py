@@ -26,7 +26,7 @@ def digital_work(reader: LogReader) -> Mapping[str, int] | None:
     for block, passes in reader.count_by_block().items():
         mixing = checkpoint.arrays.get(f"block{block}.encoder.mixing")
         if mixing is not None:
-            encoding += passes // int(blocks[block]["reads"]) * mixing.size
+            encoding += passes // int(blocks[block].get("reads", 1)) * mixing.size
     return {**test["macs"], "encoding": encoding}
 
 

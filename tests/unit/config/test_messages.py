@@ -12,8 +12,8 @@ from labctl.config.loading import experiment_from_text
 from labctl.config.schema import experiment_schema
 
 PHYLL_KEYS = (
-    "precision, epochs, batch, shifts, optimizer, schedule, inner_steps, rule, theta, loss, negatives, hardness, "
-    "arithmetic, init_from"
+    "precision, epochs, batch, shifts, optimizer, schedule, inner_steps, theta, loss, negatives, hardness, "
+    "arithmetic, init_from, rule"
 )
 RULES = ", ".join(experiment_schema()["properties"]["training"]["discriminator"]["mapping"])
 NAME = 'a name of letters, digits, ".", "_" and "-" that starts with a letter or digit'
