@@ -120,7 +120,7 @@ def drift(folder: Path) -> Iterator[Row]:
             "points",
             {"uncorrected": accuracy - uncorrected, "reference_passes": float(told["passes"])},
         )
-        correctable = "re-mixed" not in case.verdicts
+        correctable = "gain" in case.verdicts
         yield replace(lost, aim=lost.held_against(LOST_POINTS)) if correctable else lost
 
 
