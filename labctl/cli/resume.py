@@ -8,7 +8,15 @@ from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
 from labctl.orchestrator.assembly import build_bench
-from labctl.orchestrator.runs import check_bench, check_states, continue_run, reopen, reopen_task
+from labctl.orchestrator.runs import (
+    changed_files,
+    check_bench,
+    check_software,
+    check_states,
+    continue_run,
+    reopen,
+    reopen_task,
+)
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import stop_on_signals
 from labctl.record.folder import LOG_NAME, find_run
@@ -19,9 +27,12 @@ from labctl.rig.rig import opened
 @click.command("resume")
 @options.run_name
 @options.limits
+@click.option("--accept-changes", is_flag=True, help="Go on though Python or packages have other versions by now.")
 @options.runs_root
 @options.as_json
-def command(run: str, time_limit_s: float | None, pass_limit: int | None, root: Path, as_json: bool) -> None:
+def command(
+    run: str, time_limit_s: float | None, pass_limit: int | None, accept_changes: bool, root: Path, as_json: bool
+) -> None:
     """Go on with RUN where its record ends; no recorded pass is measured again."""
     folder = find_run(root, run)
     with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
@@ -33,6 +44,10 @@ def command(run: str, time_limit_s: float | None, pass_limit: int | None, root: 
         if tested:
             click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
         else:
+            if not accept_changes:
+                check_software(reader)
+            for file in changed_files(reader):
+                click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
             bench = build_bench(loaded)
             check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)

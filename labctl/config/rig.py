@@ -65,6 +65,20 @@ class RecoverySettings(Settings):
     failures: int = Field(default=20, ge=1, description="failures in one session after which the run gives up")
 
 
+class Interlock(Settings):
+    """A command that says whether a run may go on: a thermometer, a door switch, a level meter.
+
+    It ends with code 0 when all is well; any other code, or no answer in time, ends the run as a stop does, hardware
+    safe. What it prints is logged with the run.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1, description="program and arguments")
+    every_s: Annotated[Seconds, Field(gt=0)] = Field(alias="every", default=60.0, description="time between two looks")
+    timeout_s: Annotated[Seconds, Field(gt=0, le=600)] = Field(
+        alias="timeout", default=10.0, description="time it may take to answer"
+    )
+
+
 class RigFile(Settings):
     """One rig. Instruments and layers stay as written until their drivers are known."""
 
@@ -77,6 +91,9 @@ class RigFile(Settings):
     host: HostSettings = Field(default_factory=HostSettings, description="the process that drives the instruments")
     recovery: RecoverySettings | None = Field(
         default=None, description="what is done when an instrument fails in mid-run; the run stops unless given"
+    )
+    interlocks: dict[PartName, Interlock] = Field(
+        default_factory=dict, description="commands by name that must be content before a run begins and while it goes"
     )
     instruments: Annotated[dict[PartName, Body], _named_by("driver")] = Field(
         default_factory=dict, description="instruments by name; `driver` says what they are"

@@ -3,11 +3,18 @@
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from labctl.orchestrator.acquisition import Counters
 
 _FORMAT = "%(asctime)s %(levelname)s run=%(run)s pass=%(pass_id)s %(name)s: %(message)s"
+
+
+LARGEST_BYTES = 10_000_000
+"""A log that grows beyond this is put aside as `run.log.1`, and those before it move on to `run.log.5`."""
+
+KEPT = 5
 
 
 class PassFilter(logging.Filter):
@@ -33,7 +40,7 @@ class PassFilter(logging.Filter):
 def log_file(folder: Path) -> Generator[PassFilter]:
     """Write what labctl, its drivers and simulators log, from INFO up, to `run.log` in the run's folder."""
     passes = PassFilter(folder.name)
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    handler = RotatingFileHandler(folder / "run.log", maxBytes=LARGEST_BYTES, backupCount=KEPT, encoding="utf-8")
     handler.setFormatter(logging.Formatter(_FORMAT))
     handler.addFilter(passes)
     root = logging.getLogger()

@@ -16,7 +16,7 @@ from labctl.learning.offers import Offer
 from labctl.orchestrator.assembly import Bench, Task, build_task, starting_model
 from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
-from labctl.record.provenance import collect
+from labctl.record.provenance import collect, software_changes
 from labctl.record.reader import LogReader
 from labctl.record.schema import create_file
 from labctl.record.writer import PassLog
@@ -84,6 +84,35 @@ def reopen_task(reader: LogReader, loaded: LoadedExperiment) -> Task:
             "restore them, or begin a new run"
         )
     return task
+
+
+def check_software(reader: LogReader) -> None:
+    """Raise `RecordError` when the run was begun with other versions of Python or packages."""
+    changes = software_changes(reader.meta()["provenance"], collect())
+    if changes:
+        raise RecordError(
+            f"{reader.path.parent.name} was begun with {'; '.join(changes)}; the rest of it may round otherwise: "
+            "restore them, or go on with `labctl resume --accept-changes`"
+        )
+
+
+def changed_files(reader: LogReader) -> list[Path]:
+    """Return the files of the run's experiment and rigs that read otherwise now."""
+    meta = reader.meta()
+    return [
+        path
+        for source in (meta["experiment"], *meta["rigs"].values())
+        if _reads_otherwise(path := Path(source["folder"]) / Path(source["path"]).name, source["text"])
+    ]
+
+
+def _reads_otherwise(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8-sig") != text
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
 
 
 def check_bench(reader: LogReader, bench: Bench) -> None:

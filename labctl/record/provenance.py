@@ -47,6 +47,14 @@ def same_arithmetic(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a["arithmetic"] == b["arithmetic"]
 
 
+def software_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words by what software two results of `collect` differ; what only one of them knows is left out."""
+    changes = [] if then["python"] == now["python"] else [f"Python {then['python']}, now {now['python']}"]
+    before, after = then["packages"], now["packages"]
+    names = [name for name in before if name in after and before[name] != after[name]]
+    return changes + [f"{name} {before[name]}, now {after[name]}" for name in names]
+
+
 def _cpu_model() -> str:
     table = Path("/proc/cpuinfo")
     if table.exists():

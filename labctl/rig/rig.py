@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from labctl.config.errors import closest
 from labctl.config.loading import LoadedRig
 from labctl.config.placing import errors_at
-from labctl.config.rig import RecoverySettings
+from labctl.config.rig import Interlock, RecoverySettings
 from labctl.contract.clock import Clock, SimulatedClock, WallClock
 from labctl.contract.driver import BuildContext, Instrument
 from labctl.contract.errors import InputError, InstrumentError
@@ -44,6 +44,7 @@ class Rig:
     power_w: float | None
     host: Instrument | None = None
     recovery: RecoverySettings | None = None
+    interlocks: Mapping[str, Interlock] = field(default_factory=dict[str, Interlock])
 
     @property
     def simulated(self) -> bool:
@@ -72,7 +73,7 @@ def build_rig(loaded: LoadedRig) -> Rig:
         settings = document.validate(kind.settings, at=("layers", name), ignoring=frozenset({"kind"}))
         with errors_at(document, "layers", name):
             layers[name] = kind.build(settings, instruments, BuildContext(name, document.folder, clock))
-    return Rig(rig.name, instruments, layers, rig.power_w, recovery=rig.recovery)
+    return Rig(rig.name, instruments, layers, rig.power_w, recovery=rig.recovery, interlocks=rig.interlocks)
 
 
 def find_layer(rigs: Mapping[str, Rig], name: str) -> PhysicalLayer:

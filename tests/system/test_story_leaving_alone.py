@@ -4,6 +4,9 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,3 +189,37 @@ def test_a_night_with_failures_ends_as_one_without(labctl: "Labctl", desk: Path,
     assert models[0] == models[1]
     kinds = [event["kind"] for event in labctl.quick("runs", "show", "latest", "--json").json["events"]]
     assert kinds.count("going on") == 2
+
+
+def test_going_on_with_other_software(labctl: "Labctl", desk: Path) -> None:
+    """Somebody has upgraded a package over the weekend. I want to know before the rest is computed by another one."""
+    labctl("run", "wine.yaml", "--pass-limit", "50", code=5)
+    (run,) = labctl.runs()
+    with closing(sqlite3.connect(run / "run.sqlite")) as connection, connection:
+        query = "UPDATE meta SET value = json_set(value, '$.packages.scipy', '1.0.0') WHERE key = 'provenance'"
+        connection.execute(query)
+    (desk / "wine.yaml").write_text("# better\n", encoding="utf-8")
+    refused = labctl.quick("resume", "latest", code=4)
+    assert f"{run.name} was begun with scipy 1.0.0, now " in refused.err
+    assert "`labctl resume --accept-changes`" in refused.err
+    answer = labctl("resume", "latest", "--accept-changes")
+    assert "wine.yaml is not as it was; the run goes on with its own copy" in answer.err
+    assert f"{ALL_PASSES} passes" in answer.out
+
+
+def test_a_door_is_opened(labctl: "Labctl", slow: Path, desk: Path) -> None:
+    """The lid of the bench has a switch. When it is opened the run must end; it must not begin while it is open."""
+    (desk / "closed").touch()
+    script = "import os, sys; ok = os.path.exists('closed'); print('closed' if ok else 'open'); sys.exit(not ok)"
+    lock = json.dumps({"lid": {"command": [sys.executable, "-c", script], "every": "100 ms"}})
+    replaced(slow, "instruments:", f"interlocks: {lock}\ninstruments:")
+    going = labctl.start("run", "wine.yaml")
+    going.until_passes(20)
+    (desk / "closed").unlink()
+    assert "stopped, as interlock lid says: open; every pass is recorded" in going.ends(5).err
+    assert "interlock lid says: open" in labctl("resume", "latest", code=3).err
+    (desk / "closed").touch()
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+    with closing(sqlite3.connect(labctl.runs()[0] / "run.sqlite")) as connection:
+        said = {detail for (detail,) in connection.execute("SELECT detail FROM events WHERE kind = 'interlock'")}
+    assert len(said) == 2

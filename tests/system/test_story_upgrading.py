@@ -59,7 +59,7 @@ def test_using_last_months_network(labctl: "Labctl", desk: Path, old: Path) -> N
 def test_going_on_with_a_run_that_the_upgrade_interrupted(labctl: "Labctl", old: Path) -> None:
     """It had been stopped for the upgrade. Now it goes on."""
     kept = sum(labctl.quick("runs", "show", "stopped", "--json").json["passes"].values())
-    resumed = labctl("resume", "stopped")
+    resumed = labctl("resume", "stopped", "--accept-changes")
     assert f"{kept} passes are recorded" in resumed.err
     assert f"{ALL_PASSES} passes" in resumed.out
     assert "bit for bit" in labctl.quick("runs", "verify", "stopped").out
