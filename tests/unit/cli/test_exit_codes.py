@@ -89,7 +89,7 @@ def test_success_is_zero(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_a_run_that_was_stopped_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
 ) -> None:
-    with pytest.raises(SystemExit) as left, resumable(Path("runs/x")):
+    with pytest.raises(SystemExit) as left, resumable(Path("runs/x"), None):
         raise error
     assert left.value.code == code
     assert capsys.readouterr().err == said
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_says_how_to_go_on(
 def test_a_run_that_failed_says_how_to_go_on(
     fails: Fails, capsys: pytest.CaptureFixture[str], error: LabctlError
 ) -> None:
-    with pytest.raises(LabctlError) as caught, resumable(Path("runs/x")):
+    with pytest.raises(LabctlError) as caught, resumable(Path("runs/x"), None):
         raise error
     fails(caught.value)
     with pytest.raises(SystemExit):
@@ -109,6 +109,6 @@ def test_a_run_that_failed_says_how_to_go_on(
 
 def test_input_that_is_wrong_is_not_worth_resuming() -> None:
     error = InputError("no")
-    with pytest.raises(InputError), resumable(Path("runs/x")):
+    with pytest.raises(InputError), resumable(Path("runs/x"), None):
         raise error
     assert not hasattr(error, "__notes__")
