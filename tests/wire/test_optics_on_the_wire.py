@@ -290,7 +290,7 @@ def test_settling_and_lag_are_found_and_the_next_run_uses_them(tmp_path: Path, m
     """A display 70 ms late that turns in 10 ms, and a camera that hands over the picture before the last but one."""
     monkeypatch.setattr("labctl_drivers.layers.step_response.LONG_S", 0.3)
     late = {"modulator": {"latency": "70 ms", "settle": "10 ms"}, "camera": {"lag": 2}}
-    with optical_bench(late) as bench:
+    with optical_bench(late, camera={"start_delay": "12 ms"}) as bench:
         layer, rows = bench.layer(**SEQUENTIAL), bench.drives(10)
         layer.open()
         with pytest.raises(InstrumentError, match="let labctl calibrate measure settling and lag"):

@@ -275,6 +275,7 @@ class OpticalLayer:
         pictures = [self._blocks_of(other), *(self._blocks_now() for _ in range(MOST_LAG))]
         if self._alike(pictures[-1], before[1]):
             raise self._not_following()
+        self._seen = other, pictures[-1]
         late = next(place for place, picture in enumerate(pictures) if self._alike(picture, pictures[-1]))
         self._behind = None
         if late:

@@ -57,7 +57,7 @@ def measure_step(bench: StepBench, name: str, start_delay_s: float) -> Step:
     found = [response.settle_s(lag) for _ in range(REPEATS)]
     widths = [RESOLUTION_S, start_delay_s, response.longest_show_s]
     variance = sum(width**2 for width in widths) / 12 + float(np.var(found, ddof=1)) / REPEATS
-    return Step(lag, float(np.mean(found)), float(np.sqrt(variance)))
+    return Step(lag, float(np.mean(found)) + start_delay_s / 2, float(np.sqrt(variance)))
 
 
 class _Response:

@@ -49,7 +49,9 @@ class VirtualDisplay:
     def start(self) -> None:
         """Start the display. Raises `InputError` where Xvfb is not installed or does not start."""
         self._folder = tempfile.mkdtemp(prefix="labctl-display-")
-        number = self._started(self._number) or self._started(None)
+        number = self._started(self._number)
+        if number is None and self._number is not None:
+            number = self._started(None)
         if number is None:
             shutil.rmtree(self._folder)
             raise InputError("Xvfb does not start a virtual display")
