@@ -216,5 +216,5 @@ def test_a_plan_that_makes_no_sense_is_refused(fault: dict[str, Any], says: str)
 
 
 def test_an_empty_plan_is_refused() -> None:
-    with pytest.raises(ValidationError, match="at least 1 item"):
+    with pytest.raises(ValidationError, match="nothing is planned; expected `list`, `disturbances` or both"):
         plan()
