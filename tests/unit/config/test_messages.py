@@ -246,8 +246,8 @@ def test_all_problems_of_a_file_are_told_at_once(complaint) -> None:
         (
             "power_w: 85",
             "safety: {}",
-            '3:1: unknown key "safety"; expected one of: schema, name, time_scale, power_w, host, recovery, interlocks, '
-            "instruments, layers",
+            '3:1: unknown key "safety"; expected one of: schema, name, time_scale, power_w, host, recovery, '
+            "interlocks, instruments, layers",
         ),
     ],
 )
