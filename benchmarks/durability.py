@@ -5,7 +5,6 @@ with fresh passes, once with what the reference passes tell put to use and once 
 """
 
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -165,7 +164,7 @@ def kills(n: int) -> Row:
             runs = Path(folder, str(number))
             process = subprocess.Popen([*run, str(runs)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(rng.uniform(0.3, 1.0) * seconds)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
             begun = any(runs.glob("*/run.sqlite"))
             again = [*labctl, "resume", "latest", "--runs", str(runs)] if begun else [*run, str(runs)]
