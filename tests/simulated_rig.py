@@ -53,9 +53,9 @@ def simulated_rig(name: str, folder: Path) -> Generator[Path]:
     rig, box = folder / f"{name}.yaml", folder / "box.yaml"
     rig.write_text(text, encoding="utf-8")
     box.write_text(SMALL_BOX, encoding="utf-8")
-    with simulated(load_rig(rig), load_rig(box), {}) as addresses:
+    with simulated(load_rig(rig), load_rig(box), {}) as served:
         data: Any = yaml.safe_load(text)
-        for instrument, address in addresses.items():
-            data["instruments"][instrument] |= {"address": address, "simulated": True}
+        for instrument, settings in served.items():
+            data["instruments"][instrument] |= {**settings, "simulated": True}
         rig.write_text(yaml.safe_dump(data), encoding="utf-8")
         yield rig

@@ -145,9 +145,10 @@ class Acquisition:
         self._guard = guard
         self._recover = recover
         self._generator = np.random.default_rng(0)
-        self._states: dict[str, str] = {}
+        # Of layers by identity: two rigs may have layers of one name, and two blocks one layer.
+        self._states: dict[int, str] = {}
         self._wanted: dict[int, NDArray[np.float64]] = {}
-        self._written: dict[str, NDArray[np.float64]] = {}
+        self._written: dict[int, NDArray[np.float64]] = {}
         self._switching = Switching(infos)
 
     def begin(self, generator: np.random.Generator) -> None:
@@ -287,25 +288,26 @@ class Acquisition:
 
     def _write_parameters(self, layer: PhysicalLayer, block: int) -> None:
         """Bring the layer into the state that its block wants, if it is not; it is held there from now on."""
-        wanted, name = self._wanted.get(block), layer.info.name
-        if wanted is None or np.array_equal(wanted, self._written.get(name, ())):
+        wanted = self._wanted.get(block)
+        if wanted is None or np.array_equal(wanted, self._written.get(id(layer), ())):
             return
         if not isinstance(layer, ParameterSink):
-            raise InstrumentError(name, "it has no parameters that can be set, though the run was begun with some")
+            cause = "it has no parameters that can be set, though the run was begun with some"
+            raise InstrumentError(layer.info.name, cause)
         layer.write_parameters(wanted)
-        self._written[name] = wanted
-        self._states[name] = layer.state_id
+        self._written[id(layer)] = wanted
+        self._states[id(layer)] = layer.state_id
 
     def _write_again(self, layers: Sequence[PhysicalLayer]) -> None:
         """Bring layers that were opened again back into the state they were held in."""
         for layer in layers:
-            written = self._written.get(layer.info.name)
+            written = self._written.get(id(layer))
             if written is not None and isinstance(layer, ParameterSink):
                 layer.write_parameters(written)
 
     def _hold_state(self, layer: PhysicalLayer) -> None:
         """Raise `InstrumentError` when the layer is no longer in the state its earlier rows were measured in."""
-        state = self._states.setdefault(layer.info.name, layer.state_id)
+        state = self._states.setdefault(id(layer), layer.state_id)
         if layer.state_id != state:
             raise InstrumentError(
                 layer.info.name,

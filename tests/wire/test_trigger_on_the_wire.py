@@ -70,7 +70,8 @@ def served(physics: SimulatedCavity, request: pytest.FixtureRequest) -> Iterator
         "surface": {"driver": "metasurface.labctl-v1", "address": "ASRL/dev/ttyUSB0::INSTR", "baud": 115200} | settings,
     }
     try:
-        layer = layer_on(driver, labctl_v1.DRIVER, settings, bench.start(rig, {}))
+        addresses = {name: given["address"] for name, given in bench.start(rig, {}).items()}
+        layer = layer_on(driver, labctl_v1.DRIVER, settings, addresses)
         yield layer
         layer.close()
     finally:

@@ -111,7 +111,7 @@ def test_a_bench_answers_on_the_wire_that_the_address_names(named: str, served: 
     bench = BENCH.build(physics)
     rig = {"vna": {"driver": "vna.rohde-schwarz", "address": named}}
     try:
-        address = bench.start(rig, {})["vna"]
+        address = bench.start(rig, {})["vna"]["address"]
         assert re.fullmatch(served, address)
         analyser = built(drivers.ROHDE_SCHWARZ, address)
         analyser.open()
@@ -120,7 +120,7 @@ def test_a_bench_answers_on_the_wire_that_the_address_names(named: str, served: 
         analyser.make_safe()
         analyser.close()
         bench.stop()
-        assert bench.start(rig, {"vna": address})["vna"] == address
+        assert bench.start(rig, {"vna": {"address": address}})["vna"] == {"address": address}
     finally:
         bench.stop()
 

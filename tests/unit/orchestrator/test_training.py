@@ -16,7 +16,7 @@ from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowIds, Stop
 from labctl.data.shifts import Shifts
 from labctl.learning.phyll import Phyll
 from labctl.learning.requests import Requests
-from labctl.learning.rule import Batch, Metrics
+from labctl.learning.rule import Batch, Metrics, Surroundings
 from labctl.orchestrator.acquisition import Acquisition, Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
@@ -121,9 +121,9 @@ def test_an_epoch_shows_every_training_sample_once_in_an_order_of_its_own(make_t
     task = make_task([layer], batch=batch)
     settings = task.experiment.training
     assert settings.rule == "phyll"
-    learner = Watched(settings, task.rule.network)
+    learner = Watched(settings, task.rule.network, Surroundings(1, task.infos, task.offers))
     seen = learner.watch()
-    task = Task(task.experiment, task.data, task.features, learner, task.infos)
+    task = replace(task, rule=learner)
     acquisition = Acquisition(learner.network, task.infos, [layer])
     make_training(task, task.schedule(acquisition), acquisition).run()
     sizes = [len(part.samples) for part, _ in seen]
@@ -251,9 +251,7 @@ def test_checkpoints_come_as_often_as_asked_for_and_at_the_end(make_task: MakeTa
     task = make_task(layers, epochs=5)
     acquisition = Acquisition(task.rule.network, task.infos, layers, record=log)
     record = task.experiment.record.model_copy(update={"checkpoint_every": 2})
-    sparse = Task(
-        task.experiment.model_copy(update={"record": record}), task.data, task.features, task.rule, task.infos
-    )
+    sparse = replace(task, experiment=task.experiment.model_copy(update={"record": record}))
     kept = Kept()
     make_training(sparse, sparse.schedule(acquisition), acquisition, record=kept).run()
     assert [checkpoint.epoch for checkpoint in kept.checkpoints] == [2, 4, 5]

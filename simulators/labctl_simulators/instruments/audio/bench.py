@@ -1,13 +1,15 @@
 """A virtual audio interface: a JACK server without hardware, and a simulated box as its one client."""
 
-import itertools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, cast
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from labctl.contract.children import start_child
@@ -27,7 +29,8 @@ PERIOD_S = 0.016
 START_S = 20.0
 END_S = 5.0
 
-_numbers = itertools.count()
+SERVERS = tuple(f"labctl-{number}" for number in range(6))
+"""Names of servers. JACK knows eight at most on a computer, and never forgets one that was killed but for its name."""
 
 
 class _Channel(BaseModel):
@@ -57,6 +60,7 @@ class AudioBench:
         """Wait `patience_s` for a client that is late or dead; several times that until one that died is forgotten."""
         self._physics = physics
         self._patience_s = patience_s
+        self._name: FileLock | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._cavity: subprocess.Popen[bytes] | None = None
 
@@ -70,7 +74,7 @@ class AudioBench:
         ((name, body),) = instruments.items()
         settings = InterfaceSettings.model_validate(body)
         self._check(name, settings)
-        server = str(at.get(name, {}).get("server", f"labctl-{os.getpid()}-{next(_numbers)}"))
+        server = self._take_name(at.get(name, {}).get("server"))
         self._start_server(server, settings.samplerate)
         self._start_cavity(server, settings)
         return {
@@ -109,6 +113,19 @@ class AudioBench:
         for process in (cavity, server):
             if process is not None:
                 _end(process)
+        if self._name is not None:
+            self._name.release()
+
+    def _take_name(self, wanted: object) -> str:
+        """Return the name of a server that nobody uses, the one that is `wanted` if it is free. Raises `InputError`."""
+        folder = Path(tempfile.gettempdir()) / "labctl-jack"
+        folder.mkdir(exist_ok=True)
+        for server in sorted(SERVERS, key=lambda server: server != wanted):
+            self._name = FileLock(folder / f"{server}.lock", thread_local=False)
+            with suppress(Timeout):
+                self._name.acquire(blocking=False)
+                return server
+        raise InputError(f"{len(SERVERS)} virtual audio interfaces run on this computer already: end one of them")
 
     def _check(self, name: str, settings: InterfaceSettings) -> None:
         physics = self._physics
