@@ -85,7 +85,11 @@ IN_FILES = {
     "no unit": (edit("wine.yaml", "20 ms", "20"), "wine.yaml:11:24", "has no unit"),
     "wrong unit": (edit("wine.yaml", "20 ms", "20 Hz"), "wine.yaml:11:24", "'Hz' is not a unit known here: s, ms"),
     "unknown layer": (edit("wine.yaml", "layer: cavity", "layer: cave"), "wine.yaml:9:15", "no rig has a layer 'cave'"),
-    "unknown rule": (edit("wine.yaml", "rule: phyll", "rule: backprop"), "wine.yaml:10:18", "expected"),
+    "unknown rule": (
+        edit("wine.yaml", "rule: phyll", "rule: backprop"),
+        "wine.yaml:10:18",
+        'did you mean "backpropagation"?',
+    ),
     "no blocks": (
         both(edit("wine.yaml", "  blocks:\n", "  blocks: []\n"), edit("wine.yaml", "    - {layer", "#   - {layer")),
         "wine.yaml:8:11",

@@ -19,6 +19,12 @@ from labctl_drivers.layers.microwave_settings import MicrowaveSettings
 EARLY = 0.9
 """Of the settling: when it is asked whether a sweep that an edge was to begin has ended already."""
 
+LATE = 0.5
+"""By so many settling times the edge of a pattern may come later than it should."""
+
+SOON_S = 1e-3
+"""A pattern that needs no longer to settle has given its edge."""
+
 
 class MicrowaveLayer:
     """A `PhysicalLayer` on any `NetworkAnalyser` and `Metasurface`. One pass is one pattern and one sweep."""
@@ -123,8 +129,7 @@ class MicrowaveLayer:
 
         Raises `InstrumentError` for a sweep that ends before the pattern can have settled, and when no edge comes.
         """
-        # The edge of a pattern before this one must not begin the sweep of this one.
-        self._surface.settle()
+        self._let_edges_pass()
         self._analyser.arm()
         begun_s, settle_s = self._clock.now_s(), self._surface.settle_s
         self._surface.latch(pattern)
@@ -138,6 +143,13 @@ class MicrowaveLayer:
                 command="trigger",
             )
         return self._analyser.read()
+
+    def _let_edges_pass(self) -> None:
+        """Wait while the edge of a pattern before may still come: it must not begin the sweep of another one."""
+        begun_s = self._clock.now_s()
+        self._surface.settle()
+        if self._clock.now_s() - begun_s > SOON_S:
+            self._clock.sleep_s(LATE * self._surface.settle_s)
 
 
 class TunableMicrowaveLayer(MicrowaveLayer):
