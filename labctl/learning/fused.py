@@ -3,6 +3,8 @@
 Outputs are held as Yᵀ (units, n): sums over the units then run down the rows of a matrix, which the processor adds
 several at a time without changing the order of any sum. So nothing is reordered to be fast, and the same machine
 gives the same bits every time. Matrix products are those of the BLAS that comes with scipy.
+
+Inner loops count with `range`: through `enumerate` the compiler does not see that the values lie side by side.
 """
 
 import math
@@ -26,6 +28,9 @@ CompiledT = TypeVar("CompiledT", bound=Callable[..., None])
 threadpool_limits(1)
 """A session pins the libraries that are loaded when it begins; this module has just loaded one more."""
 
+PANEL_VALUES = 2**20
+"""Slopes computed before they are followed: so many are still in the processor's cache when Adam reads them."""
+
 
 def compiled(function: CompiledT) -> CompiledT:
     """Compile `function` when it is first called, and keep the machine code on disk for later processes."""
@@ -47,7 +52,8 @@ class FusedUpdate:
         self._rest_of_beta1 = self._number(1 - settings.optimizer.beta1)
         self._rest_of_beta2 = self._number(1 - settings.optimizer.beta2)
         self._epsilon = self._number(settings.optimizer.epsilon)
-        self._gradient = np.empty_like(block.weights)
+        units, width = block.weights.shape
+        self._slopes = np.empty((min(units, -(-PANEL_VALUES // width)), width), self._number)
         self._make_room(0)
 
     def train(self, features: Vectors, progress: float) -> Goodness:
@@ -67,7 +73,7 @@ class FusedUpdate:
                 self._goodness,
                 self._pulls,
                 self._outputs,
-                self._gradient,
+                self._slopes,
                 self._theta,
                 self._softmax,
                 self._rest_of_beta1,
@@ -102,7 +108,7 @@ def update(
     goodness: Goodness,
     pulls: Goodness,
     outputs: Vectors,
-    gradient: Vectors,
+    slopes: Vectors,
     theta: np.floating,
     softmax: bool,
     rest_of_beta1: np.floating,
@@ -111,10 +117,10 @@ def update(
     rate: np.floating,
     inverse_root: np.floating,
 ) -> None:
-    """Compute `GoodnessGradient` and `Adam.update` in one call.
+    """Compute `GoodnessGradient` and `Adam.update` in one call, panel by panel of units.
 
-    Weights, moments and `gradient` are (units, d), `features` (n k, d), `outputs` (units, n k), `goodness` and `pulls`
-    (n, k): n samples, k labels. `outputs` and `gradient` are room to work in.
+    Weights and moments are (units, d), `features` (n k, d), `outputs` (units, n k), `goodness` and `pulls` (n, k): n
+    samples, k labels. `outputs` and `slopes`, the gradient (units of a panel, d), are room to work in.
     """
     np.dot(weights, features.T, outputs)
     norm = np.empty(len(features), weights.dtype)
@@ -124,18 +130,21 @@ def update(
     else:
         pull_by_pairs(goodness, theta, pulls)
     differentiate(outputs, reference, norm, goodness.ravel(), pulls.ravel())
-    np.dot(outputs, features, gradient)
-    follow(
-        weights.ravel(),
-        first.ravel(),
-        second.ravel(),
-        gradient.ravel(),
-        rest_of_beta1,
-        rest_of_beta2,
-        epsilon,
-        rate,
-        inverse_root,
-    )
+    for begin in range(0, len(weights), len(slopes)):
+        end = min(begin + len(slopes), len(weights))
+        of_panel = slopes[: end - begin]
+        np.dot(outputs[begin:end], features, of_panel)
+        follow(
+            weights[begin:end].ravel(),
+            first[begin:end].ravel(),
+            second[begin:end].ravel(),
+            of_panel.ravel(),
+            rest_of_beta1,
+            rest_of_beta2,
+            epsilon,
+            rate,
+            inverse_root,
+        )
 
 
 @compiled
@@ -145,7 +154,9 @@ def find_goodness(outputs: Vectors, reference: Vectors, norm: Vectors, goodness:
     goodness[:] = 0
     for unit in range(len(outputs)):
         xi = reference[unit]
-        for row, y in enumerate(outputs[unit]):
+        row_of_unit = outputs[unit]
+        for row in range(len(norm)):
+            y = row_of_unit[row]
             norm[row] += y * y
             goodness[row] += abs(y) * xi
     for row in range(len(norm)):
@@ -194,7 +205,8 @@ def differentiate(outputs: Vectors, reference: Vectors, norm: Vectors, goodness:
     for unit in range(len(outputs)):
         xi = reference[unit]
         row_of_unit = outputs[unit]
-        for row, y in enumerate(row_of_unit):
+        for row in range(len(row_of_unit)):
+            y = row_of_unit[row]
             row_of_unit[row] = towards[row] * (xi if y >= 0 else -xi) - y * back[row]
 
 
@@ -203,7 +215,7 @@ def follow(
     weights: Vectors,
     first: Vectors,
     second: Vectors,
-    gradient: Vectors,
+    slopes: Vectors,
     rest_of_beta1: np.floating,
     rest_of_beta2: np.floating,
     epsilon: np.floating,
@@ -211,7 +223,8 @@ def follow(
     inverse_root: np.floating,
 ) -> None:
     """Apply Adam to all arrays (size,) in one sweep; `rate` is lr/(1 - beta1^t), `inverse_root` 1/sqrt(1 - beta2^t)."""
-    for i, slope in enumerate(gradient):
+    for i in range(len(slopes)):
+        slope = slopes[i]
         mean = first[i] + (slope - first[i]) * rest_of_beta1
         square = second[i] + (slope * slope - second[i]) * rest_of_beta2
         first[i] = mean

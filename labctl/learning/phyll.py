@@ -64,7 +64,8 @@ class Phyll:
                 found = self._updates[index].train(features, progress)
                 metrics |= self._block_metrics(found, index)
                 total = total + found
-            inputs = block.outputs(features).reshape(*labels.shape, -1)
+            if index + 1 < blocks.stop:
+                inputs = block.outputs(features).reshape(*labels.shape, -1)
         self._negatives.remember(batch.samples, labels, total)
         return metrics
 
