@@ -19,7 +19,9 @@ from labctl.contract.errors import RecordError
 from labctl.contract.layer import Drives, ResponseValues, RowStatus
 from labctl.data.load import PreparedData
 from labctl.learning.requests import Measure
+from labctl.learning.rules import make_rule
 from labctl.network.network import Network
+from labctl.network.standardise import Standardiser
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task, build_task
 from labctl.orchestrator.evaluation import Evaluation, score_samples
@@ -89,6 +91,19 @@ class Modelled:
         return self._models[request.block](drives).reshape(*request.labels.shape, -1)
 
 
+class Nothing:
+    """A schedule that answers with responses of no channel at all."""
+
+    remembers_training = True
+
+    def begin_stage(self, blocks: range) -> None:
+        """Nothing depends on what is trained."""
+
+    def answer(self, request: Measure) -> ResponseValues:
+        """Return an empty response (groups, k, 0) to every row."""
+        return np.zeros((*request.labels.shape, 0), np.float32)
+
+
 class Shuffled:
     """A schedule that answers for each sample with what was recorded for another, under the same label."""
 
@@ -112,15 +127,22 @@ class Shuffled:
         return np.stack(rows).reshape(*request.labels.shape, -1)
 
 
+def without_responses(task: Task) -> Task:
+    """Return the task with the weights of the responses left out: of responses that are zero they would never move."""
+    network = task.rule.network
+    for block, info in zip(network.blocks, task.infos, strict=True):
+        block.weights = block.weights[:, info.n_outputs :].copy()
+        block.standardiser = Standardiser.neutral(0, network.dtype)
+    return replace(task, rule=make_rule(task.experiment.training, network))
+
+
 def _linear(data: PreparedData) -> NDArray[np.bool_]:
     return predict_linearly(data.train_x, data.train_y, data.test_x) == data.test_y
 
 
 def _skip_only(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArray[np.bool_]:  # noqa: ARG001
     variant = _with_blocks(loaded, [_changed(block, skip=True) for block in loaded.experiment.network.blocks])
-    models = [_silence(info.n_outputs) for info in task.infos]
-    digital = build_task(variant, task.infos)
-    return _train_on(digital, Modelled(digital.rule.network, models))
+    return _train_on(without_responses(build_task(variant, task.infos)), Nothing())
 
 
 def _linear_map(loaded: LoadedExperiment, task: Task, reader: LogReader, *, modulus: bool) -> NDArray[np.bool_]:
@@ -177,10 +199,6 @@ def _first_training_rows(reader: LogReader, block: int, n: int) -> RecordedPasse
         raise RecordError(f"no training passes of block {block + 1} are recorded")
     rows = join(found)
     return take(rows, np.arange(len(rows)) < n)
-
-
-def _silence(n_outputs: int) -> PhysicsModel:
-    return lambda drives: np.zeros((len(drives), n_outputs))
 
 
 def _with_blocks(loaded: LoadedExperiment, blocks: Sequence[BlockSettings]) -> LoadedExperiment:
