@@ -28,9 +28,6 @@ CompiledT = TypeVar("CompiledT", bound=Callable[..., None])
 threadpool_limits(1)
 """A session pins the libraries that are loaded when it begins; this module has just loaded one more."""
 
-PANEL_VALUES = 2**20
-"""Slopes computed before they are followed: so many are still in the processor's cache when Adam reads them."""
-
 
 def compiled(function: CompiledT) -> CompiledT:
     """Compile `function` when it is first called, and keep the machine code on disk for later processes."""
@@ -52,8 +49,7 @@ class FusedUpdate:
         self._rest_of_beta1 = self._number(1 - settings.optimizer.beta1)
         self._rest_of_beta2 = self._number(1 - settings.optimizer.beta2)
         self._epsilon = self._number(settings.optimizer.epsilon)
-        units, width = block.weights.shape
-        self._slopes = np.empty((min(units, -(-PANEL_VALUES // width)), width), self._number)
+        self._gradient = np.empty_like(block.weights)
         self._make_room(0)
 
     def train(self, features: Vectors, progress: float) -> Goodness:
@@ -73,7 +69,7 @@ class FusedUpdate:
                 self._goodness,
                 self._pulls,
                 self._outputs,
-                self._slopes,
+                self._gradient,
                 self._theta,
                 self._softmax,
                 self._rest_of_beta1,
@@ -108,7 +104,7 @@ def update(
     goodness: Goodness,
     pulls: Goodness,
     outputs: Vectors,
-    slopes: Vectors,
+    gradient: Vectors,
     theta: np.floating,
     softmax: bool,
     rest_of_beta1: np.floating,
@@ -117,10 +113,10 @@ def update(
     rate: np.floating,
     inverse_root: np.floating,
 ) -> None:
-    """Compute `GoodnessGradient` and `Adam.update` in one call, panel by panel of units.
+    """Compute `GoodnessGradient` and `Adam.update` in one call.
 
-    Weights and moments are (units, d), `features` (n k, d), `outputs` (units, n k), `goodness` and `pulls` (n, k): n
-    samples, k labels. `outputs` and `slopes`, the gradient (units of a panel, d), are room to work in.
+    Weights, moments and `gradient` are (units, d), `features` (n k, d), `outputs` (units, n k), `goodness` and `pulls`
+    (n, k): n samples, k labels. `outputs` and `gradient` are room to work in.
     """
     np.dot(weights, features.T, outputs)
     norm = np.empty(len(features), weights.dtype)
@@ -130,21 +126,18 @@ def update(
     else:
         pull_by_pairs(goodness, theta, pulls)
     differentiate(outputs, reference, norm, goodness.ravel(), pulls.ravel())
-    for begin in range(0, len(weights), len(slopes)):
-        end = min(begin + len(slopes), len(weights))
-        of_panel = slopes[: end - begin]
-        np.dot(outputs[begin:end], features, of_panel)
-        follow(
-            weights[begin:end].ravel(),
-            first[begin:end].ravel(),
-            second[begin:end].ravel(),
-            of_panel.ravel(),
-            rest_of_beta1,
-            rest_of_beta2,
-            epsilon,
-            rate,
-            inverse_root,
-        )
+    np.dot(outputs, features, gradient)
+    follow(
+        weights.ravel(),
+        first.ravel(),
+        second.ravel(),
+        gradient.ravel(),
+        rest_of_beta1,
+        rest_of_beta2,
+        epsilon,
+        rate,
+        inverse_root,
+    )
 
 
 @compiled
@@ -215,7 +208,7 @@ def follow(
     weights: Vectors,
     first: Vectors,
     second: Vectors,
-    slopes: Vectors,
+    gradient: Vectors,
     rest_of_beta1: np.floating,
     rest_of_beta2: np.floating,
     epsilon: np.floating,
@@ -223,8 +216,8 @@ def follow(
     inverse_root: np.floating,
 ) -> None:
     """Apply Adam to all arrays (size,) in one sweep; `rate` is lr/(1 - beta1^t), `inverse_root` 1/sqrt(1 - beta2^t)."""
-    for i in range(len(slopes)):
-        slope = slopes[i]
+    for i in range(len(gradient)):
+        slope = gradient[i]
         mean = first[i] + (slope - first[i]) * rest_of_beta1
         square = second[i] + (slope * slope - second[i]) * rest_of_beta2
         first[i] = mean
