@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
@@ -142,6 +142,12 @@ def as_json(name: str, rows: Sequence[Row], *, quick: bool) -> str:
     """Return a benchmark's result as the text of its JSON file."""
     result = {"benchmark": name, "commit": commit(), "quick": quick, "rows": [asdict(row) for row in rows]}
     return json.dumps(result, indent=2) + "\n"
+
+
+def row(written: Mapping[str, Any]) -> Row:
+    """Return a row as it is written in the JSON."""
+    aim = None if written["aim"] is None else Aim(**written["aim"])
+    return replace(Row(**written), aim=aim, commits=tuple(written["commits"]))
 
 
 def commit() -> str:

@@ -6,10 +6,11 @@ is PyTorch's time over labctl's (`training.arithmetic: fused`), both on one thre
 to write it in PyTorch (benchmarks/torch_update.py) the one with the smallest median is taken. PyTorch is no dependency
 of labctl: install it beside labctl (`pip install torch`), else these rows are left out.
 
-`speed.threads.2` is the time of the 1000x676x676 update on one thread over that on two. `speed.sim.*` are passes
-through the layers of configs/rigs as they are, noise and camera included, on one thread, per second of wall time;
-beside it the same per second of processor time, which other load on the machine lowers less. `speed.memory_growth_mb`
-is by how much resident memory grows over 50 epochs of a recorded training, in a process of its own.
+`speed.threads.ROWSxFEATURESxUNITS` is the time of the same update on one thread over that on two: what a second thread
+would bring to a run, where a second run on it brings 2. `speed.sim.*` are passes through the layers of configs/rigs as
+they are, noise and camera included, on one thread, per second of wall time; beside it the same per second of processor
+time, which other load on the machine lowers less. `speed.memory_growth_mb` is by how much resident memory grows over 50
+epochs of a recorded training, in a process of its own.
 """
 
 import gc
@@ -52,7 +53,6 @@ from labctl.testing.layers import InstantLayer
 SHAPES = ((206, 40, 20), (1000, 676, 676), (1000, 1794, 1000), (256, 4096, 4096))
 """Rows of a batch, features and units of a block."""
 
-THREADS_SHAPE = (1000, 676, 676)
 THETA, LR = 4.0, 5e-4
 
 RIGS = harness.ROOT / "configs" / "rigs"
@@ -157,12 +157,12 @@ def update_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
         "labctl_numpy_us": medians["labctl_numpy"],
         **{f"torch_{name}_us": medians[name] for name in ranked},
     }
-    return Row(f"speed.update.{'x'.join(map(str, shape))}", median, low, high, repeats, "torch/labctl", baselines)
+    return Row(_row_id("update", shape), median, low, high, repeats, "torch/labctl", baselines)
 
 
-def threads_row(*, repeats: int, block_s: float) -> Row:
-    """Return the row on a second thread for the matrix products of an update."""
-    update = labctl_update(THREADS_SHAPE, "fused")
+def threads_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
+    """Return the row on a second thread for the matrix products of an update of one shape."""
+    update = labctl_update(shape, "fused")
 
     def on(threads: int) -> Callable[[], None]:
         def step() -> None:
@@ -174,7 +174,11 @@ def threads_row(*, repeats: int, block_s: float) -> Row:
     times = in_turns({"one": on(1), "two": on(2)}, repeats=repeats, block_s=block_s)
     low, median, high = np.quantile(times["one"].wall / times["two"].wall, (0.025, 0.5, 0.975)).tolist()
     baselines = {f"{name}_us": float(np.median(each.wall)) for name, each in times.items()}
-    return Row("speed.threads.2", median, low, high, repeats, "1 thread/2", baselines)
+    return Row(_row_id("threads", shape), median, low, high, repeats, "1 thread/2", baselines)
+
+
+def _row_id(figure: str, shape: Shape) -> str:
+    return f"speed.{figure}.{'x'.join(map(str, shape))}"
 
 
 def passes_per_s(layer: PhysicalLayer, drives: Drives) -> tuple[float, float]:
@@ -285,7 +289,7 @@ def measure(*, quick: bool) -> list[Row]:
             rows += [update_row(shape, repeats=repeats, block_s=block_s) for shape in SHAPES]
         else:
             print("no rows speed.update.*: PyTorch is not installed beside labctl", file=sys.stderr)
-        rows.append(threads_row(repeats=repeats, block_s=block_s))
+        rows += [threads_row(shape, repeats=repeats, block_s=block_s) for shape in SHAPES]
         sizes = {"acoustic": 200, "microwave": 2_000, "optics": 5_000}
         rows += [sim_row(name, rows=n, repeats=5 if quick else 25) for name, n in sizes.items()]
     if sys.platform == "linux":

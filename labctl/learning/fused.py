@@ -3,6 +3,8 @@
 Outputs are held as Yᵀ (units, n): sums over the units then run down the rows of a matrix, which the processor adds
 several at a time without changing the order of any sum. So nothing is reordered to be fast, and the same machine
 gives the same bits every time. Matrix products are those of the BLAS that comes with scipy.
+
+Inner loops count with `range`: through `enumerate` the compiler does not see that the values lie side by side.
 """
 
 import math
@@ -145,7 +147,9 @@ def find_goodness(outputs: Vectors, reference: Vectors, norm: Vectors, goodness:
     goodness[:] = 0
     for unit in range(len(outputs)):
         xi = reference[unit]
-        for row, y in enumerate(outputs[unit]):
+        row_of_unit = outputs[unit]
+        for row in range(len(norm)):
+            y = row_of_unit[row]
             norm[row] += y * y
             goodness[row] += abs(y) * xi
     for row in range(len(norm)):
@@ -194,7 +198,8 @@ def differentiate(outputs: Vectors, reference: Vectors, norm: Vectors, goodness:
     for unit in range(len(outputs)):
         xi = reference[unit]
         row_of_unit = outputs[unit]
-        for row, y in enumerate(row_of_unit):
+        for row in range(len(row_of_unit)):
+            y = row_of_unit[row]
             row_of_unit[row] = towards[row] * (xi if y >= 0 else -xi) - y * back[row]
 
 
@@ -211,7 +216,8 @@ def follow(
     inverse_root: np.floating,
 ) -> None:
     """Apply Adam to all arrays (size,) in one sweep; `rate` is lr/(1 - beta1^t), `inverse_root` 1/sqrt(1 - beta2^t)."""
-    for i, slope in enumerate(gradient):
+    for i in range(len(gradient)):
+        slope = gradient[i]
         mean = first[i] + (slope - first[i]) * rest_of_beta1
         square = second[i] + (slope * slope - second[i]) * rest_of_beta2
         first[i] = mean

@@ -21,6 +21,9 @@ from labctl.orchestrator.schedules import Cached, Schedule, carry_out
 STATISTICS_SAMPLES = 200
 """Samples whose first responses freeze encoders and standardisation."""
 
+SCORED_SAMPLES = 10_000
+"""Training samples that are scored after an epoch at most: all of a large set would take longer than the epoch."""
+
 
 class TrainingRecord(Protocol):
     """Where the course of training is kept."""
@@ -163,9 +166,11 @@ class Training:
         if self._record is None or self._observer is None:
             return
         if self._schedule.remembers_training and self._whole:
-            whole = self._batch
-            scores = score_samples(self._rule, self._schedule, whole.features, whole.samples, "train")
-            metrics = {**metrics, "train_accuracy": float((scores.argmax(axis=1) == whole.labels).mean())}
+            n = len(self._batch.samples)
+            n_scored = min(n, SCORED_SAMPLES)
+            scored = _part(self._batch, np.arange(n_scored) * n // n_scored)
+            scores = score_samples(self._rule, self._schedule, scored.features, scored.samples, "train")
+            metrics = {**metrics, "train_accuracy": float((scores.argmax(axis=1) == scored.labels).mean())}
         self._record.append_event("epoch", {"epoch": epoch, **metrics})
         self._observer.epoch_done(epoch, metrics)
 

@@ -68,7 +68,8 @@ def test_a_latency_that_jumps_costs_rows_and_is_told(
         time.sleep(RINGS_S)
     assert lost
     assert f"the latency has moved by {delay:.2f} samples" in caplog.text
-    assert not recordings[-1].xrun and not recordings[-1].stale
+    assert not recordings[-1].xrun
+    assert not recordings[-1].stale
     assert not wrong(recordings[-20:], bursts(20, seed=3))
 
 

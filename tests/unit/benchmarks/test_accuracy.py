@@ -126,6 +126,44 @@ def test_a_changed_file_is_another_run(experiment, monkeypatch, tmp_path):
     assert made == [["seed=1"], ["seed=2"], ["seed=2"]]
 
 
+def test_a_linear_model_is_fitted_once_where_the_draws_leave_the_data_alone(experiment, monkeypatch, tmp_path):
+    made = []
+
+    def run(experiment, overrides):
+        made.append([key for key in overrides if key.startswith("report")])
+        return {**result(0.9, 0.8, 0.8), "seconds": 0.0}
+
+    monkeypatch.setattr(accuracy, "_run", run)
+    kept = Kept(tmp_path / "kept")
+    case = Case("tiny", "wine", experiment, ("seed",), range(3), "seeds", every=("skip-only",))
+    assert next(measure([case], kept, 1, quick=False)).n == 3
+    first, later = "skip-only, linear-map, linear-map-modulus, shuffled", "skip-only"
+    asked = [report for report in made if report != ["report.baselines=[]"]]
+    assert asked == [[f"report.baselines=[{names}]"] for names in (first, later, later)]
+    lines = [json.loads(line) for line in (tmp_path / "kept" / "runs.jsonl").read_text().splitlines()]
+    (accuracy_alone,) = [line["result"]["accuracy"] for line in lines if line["key"].startswith("linear ")]
+    assert 0.9 < accuracy_alone <= 1
+    assert Kept(tmp_path / "kept").linear(experiment) == accuracy_alone
+
+
+def test_rows_not_asked_for_stay_in_the_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(accuracy, "untrained", lambda _: ["untrained"])
+    monkeypatch.setattr(Kept, "linear", lambda self, experiment: 0.8)
+    accuracies = {"part": 0.9, "other": 0.7}
+    monkeypatch.setattr(Kept, "result", lambda self, experiment, _: result(accuracies[experiment.stem], 0.6, 0.6))
+    other = replace(CASE, id="other", experiment=Path("other.yaml"))
+    monkeypatch.setattr(accuracy, "CASES", (CASE, other))
+    file = tmp_path / "accuracy.json"
+    for rows in ([], ["--rows", "other"]):
+        monkeypatch.setattr(sys, "argv", ["accuracy", "--full", "--json", str(file), *rows])
+        accuracy.main()
+        accuracies = {"part": 0.1, "other": 0.99}
+    found = accuracy.rows_of(file)
+    assert (found["part"].value, found["other"].value) == pytest.approx((0.9, 0.99))
+    assert found["part"].aim == harness.Aim(">=", 0.97, reached=False, spread_reached=False)
+    assert len(found) == 10
+
+
 def test_zeros_take_the_place_of_a_label_that_nothing_mixes(experiment):
     assert "network.label={kind: none, pad: 3}" in untrained(experiment)
     text = EXPERIMENT.replace("encoder: fitted-range", "encoder: {kind: fitted-range, mix: orthogonal}")
@@ -152,6 +190,7 @@ def test_the_mean_may_reach_a_target_that_its_interval_does_not():
 
 def test_rows_come_case_by_case(monkeypatch, tmp_path):
     monkeypatch.setattr(accuracy, "untrained", lambda _: ["untrained"])
+    monkeypatch.setattr(Kept, "linear", lambda self, experiment: 0.8)
     monkeypatch.setattr(Kept, "result", lambda self, experiment, overrides: result(0.9, 0.8, 0.8))
     rows = measure([CASE, replace(CASE, id="other")], Kept(tmp_path), 1, quick=False)
     assert next(rows).n == 3

@@ -201,7 +201,8 @@ def test_updates_are_timed_in_turns():
 
 
 def test_a_second_thread_is_set_beside_one():
-    row = speed.threads_row(repeats=2, block_s=0.0)
+    row = speed.threads_row(SMALL, repeats=2, block_s=0.0)
+    assert row.id == f"speed.threads.{'x'.join(map(str, SMALL))}"
     assert row.value > 0
     assert list(row.baselines) == ["one_us", "two_us"]
 

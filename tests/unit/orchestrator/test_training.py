@@ -17,8 +17,10 @@ from labctl.data.shifts import Shifts
 from labctl.learning.phyll import Phyll
 from labctl.learning.requests import Requests
 from labctl.learning.rule import Batch, Metrics, Surroundings
+from labctl.orchestrator import training
 from labctl.orchestrator.acquisition import Acquisition, Counters
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.evaluation import score_samples
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import make_training, restore, train_and_test
 from labctl.orchestrator.stopping import Stopped
@@ -272,6 +274,23 @@ def test_the_monitor_is_told_what_happens(make_task: MakeTask, make_bench: MakeB
     assert events["test"]["accuracy"] == outcome.evaluation.accuracy
     assert events["test"]["labels"] == outcome.evaluation.labels.tolist()
     assert np.array(events["test"]["scores"]).argmax(axis=1).tolist() == outcome.evaluation.predicted.tolist()
+
+
+def test_of_a_large_set_some_training_samples_are_scored_after_an_epoch(
+    make_task: MakeTask, make_bench: MakeBench, log: PassLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+
+    def score(rule: Phyll, schedule: Any, features: Any, samples: NDArray[np.int64], purpose: Any) -> Any:
+        seen.append(samples.tolist())
+        return score_samples(rule, schedule, features, samples, purpose)
+
+    monkeypatch.setattr(training, "SCORED_SAMPLES", 5)
+    monkeypatch.setattr(training, "score_samples", score)
+    task = make_task([InstantLayer(8, 6)])
+    train_and_test(task, make_bench([InstantLayer(8, 6)]), log, Silent(), threading.Event())
+    assert len(task.data.train_index) == 18
+    assert seen == [task.data.train_index[[0, 3, 7, 10, 14]].tolist()] * 3
 
 
 @pytest.mark.parametrize("after", [0, 10, 60])
