@@ -22,9 +22,6 @@ EARLY = 0.9
 LATE = 0.5
 """By so many settling times the edge of a pattern may come later than it should."""
 
-SOON_S = 1e-3
-"""A pattern that needs no longer to settle has given its edge."""
-
 
 class MicrowaveLayer:
     """A `PhysicalLayer` on any `NetworkAnalyser` and `Metasurface`. One pass is one pattern and one sweep."""
@@ -48,6 +45,7 @@ class MicrowaveLayer:
         self._kept: Pattern = np.zeros(surface.n_elements, dtype=np.uint8)
         self._info = _layer_info(settings, analyser, surface, self._driven, name)
         self._configured: str | None = None
+        self._quiet_from_s = float("-inf")
 
     @property
     def info(self) -> LayerInfo:
@@ -67,6 +65,7 @@ class MicrowaveLayer:
         """Open both instruments and configure the sweep. Raises `InstrumentError` and leaves neither open then."""
         try:
             self._surface.open()
+            self._expect_edge()
             self._analyser.open()
             self._configure()
         except BaseException:
@@ -87,6 +86,7 @@ class MicrowaveLayer:
         """Switch the power off and show the rest pattern."""
         self._analyser.make_safe()
         self._surface.make_safe()
+        self._expect_edge()
 
     def close(self) -> None:
         """Close both instruments."""
@@ -129,10 +129,12 @@ class MicrowaveLayer:
 
         Raises `InstrumentError` for a sweep that ends before the pattern can have settled, and when no edge comes.
         """
-        self._let_edges_pass()
+        # The edge of a pattern before this one must not begin the sweep of this one.
+        self._clock.sleep_s(max(0.0, self._quiet_from_s - self._clock.now_s()))
         self._analyser.arm()
         begun_s, settle_s = self._clock.now_s(), self._surface.settle_s
         self._surface.latch(pattern)
+        self._expect_edge()
         self._clock.sleep_s(max(0.0, begun_s + EARLY * settle_s - self._clock.now_s()))
         # The clock is read after the answer: a late answer convicts nobody.
         if self._analyser.swept() and self._clock.now_s() < begun_s + settle_s:
@@ -142,14 +144,13 @@ class MicrowaveLayer:
                 f"controller of '{self._surface.name}', and only when a pattern has settled?",
                 command="trigger",
             )
-        return self._analyser.read()
+        result = self._analyser.read()
+        self._quiet_from_s = float("-inf")
+        return result
 
-    def _let_edges_pass(self) -> None:
-        """Wait while the edge of a pattern before may still come: it must not begin the sweep of another one."""
-        begun_s = self._clock.now_s()
-        self._surface.settle()
-        if self._clock.now_s() - begun_s > SOON_S:
-            self._clock.sleep_s(LATE * self._surface.settle_s)
+    def _expect_edge(self) -> None:
+        """Note that a pattern has been latched whose edge begins no sweep, or may be late."""
+        self._quiet_from_s = self._clock.now_s() + (1.0 + LATE) * self._surface.settle_s
 
 
 class TunableMicrowaveLayer(MicrowaveLayer):
@@ -195,6 +196,7 @@ class TunableMicrowaveLayer(MicrowaveLayer):
         kept = self._kept.copy()
         kept[self._tuned] = np.rint(commanded * steps)
         self._surface.show(kept)
+        self._expect_edge()
         self._kept = kept
         self._written = WrittenParameters(commanded, kept[self._tuned] / steps)
         return self._written
