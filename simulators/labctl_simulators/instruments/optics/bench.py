@@ -30,6 +30,8 @@ SERIAL_LIGHT = "light.serial"
 
 _ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
+NEEDS = "a virtual optical bench needs Linux: it has pseudo-terminals, named pipes and a virtual display"
+
 
 class Part(Protocol):
     """One virtual instrument between `start` and `stop`."""
@@ -108,7 +110,9 @@ class OpticsBench:
             self._parts.pop().stop()
 
     def _serve_light(self, instruments: SettingsByName, names: list[str], at: SettingsByName) -> Mapping[str, Any]:
-        from labctl_simulators.instruments.servers.pty_port import PtyPort  # not on Windows
+        if sys.platform == "win32":
+            raise InputError(NEEDS)
+        from labctl_simulators.instruments.servers.pty_port import PtyPort
 
         if len(names) > 1:
             raise SettingError((names[1], "driver"), f"'{names[0]}' is the simulated bench's only light")
@@ -158,7 +162,9 @@ class OpticsBench:
         return self._serve_gige(self.scene, str(at.get(name, {}).get("address", "")))
 
     def _serve_pylon(self, scene: Scene, body: _CameraBody) -> Mapping[str, Any]:
-        from labctl_simulators.instruments.optics.emulated_pylon import EmulatedPylonCamera  # not on Windows
+        if sys.platform == "win32":
+            raise InputError(NEEDS)
+        from labctl_simulators.instruments.optics.emulated_pylon import EmulatedPylonCamera
 
         camera = EmulatedPylonCamera(scene.expose, body.exposure)
         camera.start()
