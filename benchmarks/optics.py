@@ -8,7 +8,7 @@ import multiprocessing
 import threading
 import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -113,11 +113,16 @@ def serve(pipe: Connection, instruments: dict[str, dict[str, Any]], modulator: d
 @contextmanager
 def bench(
     changes: Mapping[str, Mapping[str, Any]], modulator: Mapping[str, Any] | None = None, **layer: Any
-) -> Generator[tuple[OpticalLayer, Connection]]:
-    """Yield an opened layer on a bench in a process of its own, and the way to that process."""
+) -> Generator[tuple[OpticalLayer, Callable[[], None]]]:
+    """Yield an opened layer on a bench in a process of its own, and what begins that bench's faults."""
     settings = {name: {**own, **changes.get(name, {})} for name, own in INSTRUMENTS.items()}
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
+
+    def begin_faults() -> None:
+        ours.send("faults")
+        ours.recv()
+
     server = spawn.Process(target=serve, args=(theirs, settings, dict(modulator or {})), daemon=True)
     server.start()
     with ExitStack() as stack:
@@ -134,7 +139,7 @@ def bench(
             raise TypeError("not an optical layer")
         stack.callback(built.close)
         built.open()
-        yield built, ours
+        yield built, begin_faults
 
 
 def _context(name: str) -> BuildContext:
@@ -211,9 +216,8 @@ def faults_rows(passes: int) -> Generator[Row]:
     expected = np.concatenate(
         [chunk.values for chunk in twin_of({}).measure(rows, np.arange(passes), stop=threading.Event())]
     )
-    with bench(FAULTY) as (layer, pipe):
-        pipe.send("faults")
-        pipe.recv()
+    with bench(FAULTY) as (layer, begin_faults):
+        begin_faults()
         chunks = list(layer.measure(rows, np.arange(passes), stop=threading.Event()))
     values = np.concatenate([chunk.values for chunk in chunks])
     good = np.concatenate([chunk.status for chunk in chunks]) == RowStatus.OK
