@@ -223,18 +223,17 @@ class Kept:
 
     def result(self, experiment: Path, overrides: Sequence[str]) -> Result:
         """Return the result of a run, which is made unless it is kept already."""
-        return self._known(_key(experiment, overrides), experiment, overrides, _run)
+        return self._known(_key(experiment, overrides), experiment, overrides, lambda: _run(experiment, overrides))
 
     def linear(self, experiment: Path) -> float:
         """Return the accuracy of the linear model on the data of an experiment; it is known by these alone."""
         described = load_experiment(experiment).experiment.data.model_dump_json()
-        return self._known(f"linear {described}", experiment, ["the linear model alone"], _linear)["accuracy"]
+        name = "the linear model alone"
+        return self._known(f"linear {described}", experiment, [name], lambda: _linear(experiment))["accuracy"]
 
-    def _known(
-        self, key: str, experiment: Path, overrides: Sequence[str], find: Callable[[Path, Sequence[str]], Result]
-    ) -> Result:
+    def _known(self, key: str, experiment: Path, overrides: Sequence[str], find: Callable[[], Result]) -> Result:
         if key not in self._results:
-            result = find(experiment, overrides)
+            result = find()
             line = {"key": key, "experiment": experiment.name, "overrides": list(overrides), "result": result}
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -389,7 +388,7 @@ def _run(experiment: Path, overrides: Sequence[str]) -> Result:
     return {**figures, "training_passes": training, "seconds": seconds, "commit": harness.commit()}
 
 
-def _linear(experiment: Path, overrides: Sequence[str]) -> Result:  # noqa: ARG001 - nothing of a run is in it
+def _linear(experiment: Path) -> Result:
     loaded = load_experiment(experiment)
     settings = loaded.experiment.data
     begin_s = time.perf_counter()

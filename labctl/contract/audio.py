@@ -11,6 +11,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.driver import NamedInstrument
+
 Samples = NDArray[np.float32]
 
 
@@ -47,13 +49,8 @@ class Recording:
 
 
 @runtime_checkable
-class AudioInterface(Protocol):
+class AudioInterface(NamedInstrument, Protocol):
     """Speakers and microphones on one clock. Constructed without touching hardware."""
-
-    @property
-    def name(self) -> str:
-        """Return the instrument's name in the rig file."""
-        ...
 
     @property
     def samplerate_hz(self) -> float:
@@ -70,16 +67,6 @@ class AudioInterface(Protocol):
         """Return the microphones' names, in channel order."""
         ...
 
-    @property
-    def simulated(self) -> bool:
-        """Return whether no real hardware is behind the interface."""
-        ...
-
-    @property
-    def state_id(self) -> str:
-        """Name the interface's configuration; equal ids promise equal physics."""
-        ...
-
     def open(self) -> None:
         """Connect. Raises `InstrumentError`."""
         ...
@@ -94,8 +81,4 @@ class AudioInterface(Protocol):
 
     def make_safe(self) -> None:
         """Mute. Idempotent; may be called in any state."""
-        ...
-
-    def close(self) -> None:
-        """Release the device. Idempotent."""
         ...

@@ -1,12 +1,13 @@
 """What some layers and instruments can do besides. They offer a capability by having its methods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.errors import DriveError
 from labctl.contract.layer import Channel, Drives, Misfit
 
 
@@ -74,6 +75,18 @@ class ParameterSink(Protocol):
         or not finite, and `InstrumentError` when the hardware refuses or holds something else. The layer is open.
         """
         ...
+
+
+def check_parameters(layer: str, parameters: Sequence[Channel], values: NDArray[np.floating]) -> None:
+    """Raise `DriveError` unless `values` (n_parameters,) are finite and within the ranges of `parameters`."""
+    if values.shape != (len(parameters),):
+        raise DriveError(f"layer '{layer}' takes {len(parameters)} parameters, got an array of {values.shape}")
+    for value, parameter in zip(values, parameters, strict=True):
+        if not parameter.low <= value <= parameter.high:
+            raise DriveError(
+                f"layer '{layer}': parameter '{parameter.name}' takes {parameter.low:g} to {parameter.high:g}, got "
+                f"{value:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import BinaryIO
+
+from labctl.contract.messages import encode
+
+BEAT_S = 0.2
+"""How often a child hears of its parent when there is nothing to say."""
+
+_BEAT = encode({"kind": "beat"})
 
 _NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 
@@ -25,6 +34,23 @@ def start_child(module: str, stderr: int | None = None) -> subprocess.Popen[byte
         start_new_session=True,
         creationflags=_NEW_GROUP,
     )
+
+
+def keep_telling(stdin: BinaryIO, outgoing: SimpleQueue[bytes | None]) -> None:
+    """Write what there is to say, and a beat where there is nothing, until None comes or the child is gone.
+
+    For a thread of its own: a child that hangs must not hang who makes it safe.
+    """
+    with suppress(OSError), stdin:
+        while True:
+            try:
+                data = outgoing.get(timeout=BEAT_S)
+            except Empty:
+                data = _BEAT
+            if data is None:
+                return
+            stdin.write(data)
+            stdin.flush()
 
 
 def outlive_signals() -> None:

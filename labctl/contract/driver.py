@@ -46,6 +46,26 @@ class Instrument(Protocol):
         ...
 
 
+@runtime_checkable
+class NamedInstrument(Instrument, Protocol):
+    """An instrument that a layer is made of: it says who it is, and when its physics may have changed."""
+
+    @property
+    def name(self) -> str:
+        """Return the instrument's name in the rig file."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether no real hardware is behind it."""
+        ...
+
+    @property
+    def state_id(self) -> str:
+        """Name configuration, calibration and element map; equal ids promise equal physics."""
+        ...
+
+
 @dataclass(frozen=True)
 class BuildContext:
     """What a factory is given besides its settings.

@@ -6,6 +6,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.driver import NamedInstrument
+
 SParameters = NDArray[np.complex128]
 """(n_parameters, n_points), corrected where the analyser corrects."""
 
@@ -53,23 +55,8 @@ class SweepResult:
 
 
 @runtime_checkable
-class NetworkAnalyser(Protocol):
+class NetworkAnalyser(NamedInstrument, Protocol):
     """A vector network analyser. Constructed without touching hardware; power is off until the first sweep."""
-
-    @property
-    def name(self) -> str:
-        """Return the instrument's name in the rig file."""
-        ...
-
-    @property
-    def simulated(self) -> bool:
-        """Return whether no real hardware is behind it."""
-        ...
-
-    @property
-    def state_id(self) -> str:
-        """Name configuration and calibration; equal ids promise equal physics."""
-        ...
 
     def check(self, sweep: Sweep) -> None:
         """Raise `InputError` for a sweep beyond the limits of the rig file or, once open, of the instrument."""
@@ -113,29 +100,10 @@ class NetworkAnalyser(Protocol):
         """Turn the power off. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
         ...
 
-    def close(self) -> None:
-        """Release the link. Idempotent."""
-        ...
-
 
 @runtime_checkable
-class Metasurface(Protocol):
+class Metasurface(NamedInstrument, Protocol):
     """A surface of elements, each of which takes one of `levels` states."""
-
-    @property
-    def name(self) -> str:
-        """Return the instrument's name in the rig file."""
-        ...
-
-    @property
-    def simulated(self) -> bool:
-        """Return whether no real hardware is behind it."""
-        ...
-
-    @property
-    def state_id(self) -> str:
-        """Name configuration and element map; equal ids promise equal physics."""
-        ...
 
     @property
     def n_elements(self) -> int:
@@ -174,8 +142,4 @@ class Metasurface(Protocol):
 
     def make_safe(self) -> None:
         """Show the rest pattern. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
-        ...
-
-    def close(self) -> None:
-        """Release the link. Idempotent."""
         ...

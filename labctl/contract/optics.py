@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.driver import NamedInstrument
 from labctl.contract.errors import InstrumentError
 
 LevelPlane = NDArray[np.uint8]
@@ -33,23 +34,8 @@ class Frame:
 
 
 @runtime_checkable
-class Modulator(Protocol):
+class Modulator(NamedInstrument, Protocol):
     """A spatial light modulator. Constructed without touching hardware."""
-
-    @property
-    def name(self) -> str:
-        """Return the instrument's name in the rig file."""
-        ...
-
-    @property
-    def simulated(self) -> bool:
-        """Return whether no real hardware is behind it."""
-        ...
-
-    @property
-    def state_id(self) -> str:
-        """Name configuration and calibration; equal ids promise equal physics."""
-        ...
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -86,29 +72,10 @@ class Modulator(Protocol):
         """Show level 0 everywhere. Idempotent; any state; never raises. It does not make dark: see `Light`."""
         ...
 
-    def close(self) -> None:
-        """Release the hardware. Idempotent."""
-        ...
-
 
 @runtime_checkable
-class Camera(Protocol):
+class Camera(NamedInstrument, Protocol):
     """A camera that takes one picture on request. Constructed without touching hardware."""
-
-    @property
-    def name(self) -> str:
-        """Return the instrument's name in the rig file."""
-        ...
-
-    @property
-    def simulated(self) -> bool:
-        """Return whether no real hardware is behind it."""
-        ...
-
-    @property
-    def state_id(self) -> str:
-        """Name configuration; equal ids promise equal physics."""
-        ...
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -149,29 +116,10 @@ class Camera(Protocol):
         """Do what is left to do; a camera harms nobody. Idempotent; any state; never raises."""
         ...
 
-    def close(self) -> None:
-        """Release the camera. Idempotent."""
-        ...
-
 
 @runtime_checkable
-class Light(Protocol):
+class Light(NamedInstrument, Protocol):
     """A laser's output or a shutter: what makes dark. Constructed without touching hardware, and dark until told."""
-
-    @property
-    def name(self) -> str:
-        """Return the instrument's name in the rig file."""
-        ...
-
-    @property
-    def simulated(self) -> bool:
-        """Return whether no real hardware is behind it."""
-        ...
-
-    @property
-    def state_id(self) -> str:
-        """Name configuration; equal ids promise equal physics."""
-        ...
 
     def open(self) -> None:
         """Connect and make dark. Raises `InstrumentError`."""
@@ -183,8 +131,4 @@ class Light(Protocol):
 
     def make_safe(self) -> None:
         """Make dark. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
-        ...
-
-    def close(self) -> None:
-        """Release the link. Idempotent."""
         ...

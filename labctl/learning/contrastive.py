@@ -12,12 +12,11 @@ outputs. A construction of this project's: the published unsupervised variant co
 The two views are measured in acquisitions of their own: were they neighbours, the drift they share would be a clue.
 """
 
-# ruff: noqa: ARG002 - all rules share their methods' arguments
-
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.training import ContrastivePhyllTraining
 from labctl.data.dataset import ImageShape
@@ -102,10 +101,12 @@ class ContrastivePhyll(LearningRule):
         parts |= {f"adam{i}": adam for i, adam in enumerate(self._adams)}
         super().__init__(network, epochs=settings.epochs + 1, batch=settings.batch, parts=parts)
 
+    @override
     def demand(self, block: int) -> Demand:
         """Return one row per sample and epoch, and one of another view in all epochs but the last."""
         return Demand(kept=self.epochs, fresh=self._pretraining)
 
+    @override
     def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure two views of each sample and move each block's weights; or collect features for the readout."""
         epochs_done = progress * self.epochs

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.training import Gradual
 from labctl.contract.layer import ResponseValues
@@ -72,7 +73,8 @@ class EndToEnd(LearningRule):
         own |= {f"adam{i}": adam for i, adam in enumerate(self._adams)}
         super().__init__(network, epochs=settings.epochs, batch=settings.batch, parts={**own, **(parts or {})})
 
-    def demand(self, block: int) -> Demand:  # noqa: ARG002 - of every block alike
+    @override
+    def demand(self, block: int) -> Demand:
         """Return one row per sample and epoch."""
         return Demand(kept=self.epochs)
 
@@ -125,13 +127,8 @@ class EndToEnd(LearningRule):
 class Signalled(EndToEnd):
     """Weights follow the signals at the outputs of their blocks; rules differ in where they get these from."""
 
-    def step(
-        self,
-        batch: Batch,
-        generator: np.random.Generator,  # noqa: ARG002 - nothing is drawn
-        progress: float,
-        blocks: range,  # noqa: ARG002 - all of them
-    ) -> Requests[Metrics]:
+    @override
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure one pass per sample and block; update every block and the output layer from one loss."""
         course = yield from self._forward(batch.features, batch.samples, "train")
         logits = self._logits(course.outputs[-1])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.training import ForwardForwardTraining
 from labctl.learning.adam import Adam
@@ -91,7 +92,8 @@ class ForwardForward(LabelledPasses):
             updates=[LoudnessUpdate(settings, block, loss) for block in network.blocks],
         )
 
-    def _goodness(self, block: int, outputs: Vectors) -> NDArray[np.floating]:  # noqa: ARG002 - of every block alike
+    @override
+    def _goodness(self, block: int, outputs: Vectors) -> NDArray[np.floating]:
         return loudness(outputs)
 
     def _hidden(self, outputs: Vectors) -> Vectors:

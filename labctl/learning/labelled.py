@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.learning.loss import Goodness, LocalLoss, softmax
 from labctl.learning.negatives import Negatives
@@ -38,7 +39,8 @@ class LabelledPasses(LearningRule):
         self._negatives = negatives
         self._updates = updates
 
-    def demand(self, block: int) -> Demand:  # noqa: ARG002 - the same of every block
+    @override
+    def demand(self, block: int) -> Demand:
         """Return one positive and the negative rows per sample and epoch."""
         return Demand(kept=self.epochs * (1 + self._negatives.count))
 

@@ -4,10 +4,9 @@ Blocks after the first are driven by the untrained random weights of the block b
 of every block. What PhyLL must beat.
 """
 
-# ruff: noqa: ARG002 - all rules share their methods' arguments; this one draws nothing and trains no block
-
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.training import ReadoutTraining
 from labctl.learning.requests import Measure, Purpose, Requests
@@ -25,10 +24,12 @@ class Readout(LearningRule):
         self._ridge = Ridge(width, network.label.n_classes, settings.ridge)
         super().__init__(network, epochs=1, batch=100, parts={"readout": self._ridge})
 
+    @override
     def demand(self, block: int) -> Demand:
         """Return one row per sample."""
         return Demand(kept=1)
 
+    @override
     def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure one pass per sample and block and add the batch to the normal equations."""
         features = yield from self._features(batch.features, batch.samples, "train")

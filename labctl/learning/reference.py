@@ -6,12 +6,11 @@ fixed. A sample is of the class whose goodness, summed over the blocks, is large
 per class. A variant of this project's, not of the published rule.
 """
 
-# ruff: noqa: ARG002 - all rules share their methods' arguments; this one draws nothing
-
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.training import ReferencePhyllTraining
 from labctl.learning.adam import Adam
@@ -71,10 +70,12 @@ class ReferencePhyll(LearningRule):
         parts |= {f"adam{i}": adam for i, adam in enumerate(self._adams)}
         super().__init__(network, epochs=settings.epochs, batch=settings.batch, parts=parts)
 
+    @override
     def demand(self, block: int) -> Demand:
         """Return one row per sample and epoch."""
         return Demand(kept=self.epochs)
 
+    @override
     def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure one pass per sample and block; update each block from its own."""
         labels = unlabelled(len(batch.samples), self.network)

@@ -9,6 +9,7 @@ Source: Spall, IEEE Trans. Automatic Control 37:332 (1992).
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from labctl.config.training import SpsaTraining
 from labctl.learning.end_to_end import EndToEnd
@@ -31,7 +32,8 @@ class Spsa(EndToEnd):
         """Return one row per sample and epoch of the first block, two per direction of the others."""
         return Demand(kept=self.epochs * (1 if block == 0 else 2 * self._directions))
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:  # noqa: ARG002 - all blocks
+    @override
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure the loss there and back along every direction and move all weights."""
         directions = [
             [generator.choice(np.array([-1.0, 1.0], w.dtype), size=w.shape) for w in self._weights]

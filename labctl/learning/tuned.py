@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.training import Adam as AdamSettings
 from labctl.config.training import TunedPhyllTraining
@@ -99,7 +100,8 @@ class TunedPhyll(Phyll):
         yield from self._parameters.write(self._parameters.moved(np.zeros(1)))
         yield from super().prepare(batch, generator, blocks)
 
-    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:  # noqa: ARG002 - all blocks
+    @override
+    def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure the batch at both ends of a random direction; move parameters and weights."""
         wrong = self._negatives.draw(batch.labels, batch.samples, generator)
         labels = np.concatenate([batch.labels[:, None], wrong], axis=1)

@@ -13,18 +13,15 @@ from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from labctl.contract.children import start_child
+from labctl.contract.children import keep_telling, start_child
 from labctl.contract.messages import Message, encode, read_message
 from labctl.rig.children import ALL_SAFE, relay
 from labctl.rig.guard import TRY_FOR_S
 from labctl.rig.messages import error_from_head
 
-BEAT_S = 0.2
 START_S = 120.0
 END_S = TRY_FOR_S + 5.0
 """How long a host and its guard may take to end."""
-
-_BEAT = encode({"kind": "beat"})
 
 _Answers = SimpleQueue[Message | None]
 
@@ -69,7 +66,11 @@ class HostProcess:
         self._numbers = itertools.count()
         self._ended = False
         self._said: list[str] = []
-        self._threads = [Thread(target=each, daemon=True) for each in (self._send, self._receive, self._listen)]
+        telling = (cast("BinaryIO", self._process.stdin), self._outgoing)
+        self._threads = [
+            Thread(target=keep_telling, args=telling, daemon=True),
+            *(Thread(target=each, daemon=True) for each in (self._receive, self._listen)),
+        ]
         for thread in self._threads:
             thread.start()
         try:
@@ -127,18 +128,6 @@ class HostProcess:
         self._outgoing.put(None)
         for thread in self._threads:
             thread.join(within_s)
-
-    def _send(self) -> None:
-        with suppress(OSError), cast("BinaryIO", self._process.stdin) as stdin:
-            while True:
-                try:
-                    data = self._outgoing.get(timeout=BEAT_S)
-                except Empty:
-                    data = _BEAT
-                if data is None:
-                    return
-                stdin.write(data)
-                stdin.flush()
 
     def _receive(self) -> None:
         with cast("BinaryIO", self._process.stdout) as stdout:

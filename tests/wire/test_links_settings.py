@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from labctl_drivers.transport.link import LinkError, LinkLostError, LinkRefusedError, LinkTimeoutError
-from labctl_drivers.transport.policy import LinkCounts, Recovery, attempted, repeated
+from labctl_drivers.transport.link import LinkError, LinkRefusedError
+from labctl_drivers.transport.policy import Recovery, attempted
 from labctl_drivers.transport.settings import LinkSettings, SerialSettings
 from pydantic import ValidationError
 
@@ -73,23 +73,6 @@ class Failing:
 
 def recovery(**settings: Any) -> Recovery:
     return Recovery.model_validate(settings)
-
-
-def test_step_is_done_again_as_often_as_allowed() -> None:
-    counts = LinkCounts()
-    step = Failing(LinkTimeoutError("vna", "late"), LinkLostError("vna", "gone"))
-    assert repeated(step, recovery(repeats=2), counts) == 7
-    assert counts.repeats == 2
-    with pytest.raises(LinkTimeoutError):
-        repeated(Failing(*[LinkTimeoutError("vna", "late")] * 3), recovery(repeats=2), counts)
-    assert counts.repeats == 4
-
-
-def test_step_is_not_done_again_unless_asked_for_or_where_nobody_answers() -> None:
-    for step, allowed in ((Failing(LinkTimeoutError("vna", "late")), 0), (Failing(LinkRefusedError("vna", "no")), 5)):
-        with pytest.raises(LinkError):
-            repeated(step, recovery(repeats=allowed), LinkCounts())
-        assert step.calls == 1
 
 
 def test_attempts_are_bounded_and_pauses_grow() -> None:

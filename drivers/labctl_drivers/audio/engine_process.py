@@ -11,10 +11,9 @@ from threading import Thread
 from typing import IO, Any, BinaryIO, cast
 
 from labctl.contract.audio import Samples
-from labctl.contract.children import start_child
+from labctl.contract.children import keep_telling, start_child
 from labctl.contract.messages import Message, encode, read_message
 
-BEAT_S = 0.2
 PULSE_S = 0.05
 HUNG_S = 1.0
 """An engine that has not been heard for so long hangs, and is killed."""
@@ -24,8 +23,6 @@ START_S = 20.0
 
 END_S = 1.0
 """How long an engine may take to fade out and end before it is killed."""
-
-_BEAT = encode({"kind": "beat"})
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +47,10 @@ class EngineProcess:
         self._number = 0
         self._heard_s = time.monotonic() + START_S
         self._said: deque[str] = deque(maxlen=5)
+        telling = (cast("BinaryIO", self._process.stdin), self._outgoing)
         self._threads = [
-            Thread(target=each, daemon=True) for each in (self._send, self._receive, self._listen, self._watch)
+            Thread(target=keep_telling, args=telling, daemon=True),
+            *(Thread(target=each, daemon=True) for each in (self._receive, self._listen, self._watch)),
         ]
         self._tell("open", **begin)
         for thread in self._threads:
@@ -146,19 +145,6 @@ class EngineProcess:
 
     def _tell(self, kind: str, played: Samples | None = None, **fields: object) -> None:
         self._outgoing.put(encode({"kind": kind, **fields}, None if played is None else {"played": played}))
-
-    def _send(self) -> None:
-        """Write what there is to say, in a thread of its own: an engine that hangs must not hang who mutes it."""
-        with suppress(OSError), cast("BinaryIO", self._process.stdin) as stdin:
-            while True:
-                try:
-                    data = self._outgoing.get(timeout=BEAT_S)
-                except Empty:
-                    data = _BEAT
-                if data is None:
-                    return
-                stdin.write(data)
-                stdin.flush()
 
     def _watch(self) -> None:
         """Kill an engine that hangs; the sender may be waiting for it at that time."""

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from typing_extensions import override
+
 from labctl_drivers.transport.block import Terminator, block_payload
 from labctl_drivers.transport.link import (
+    Link,
     LinkError,
     LinkGarbledError,
     LinkLostError,
@@ -89,7 +92,7 @@ def read_byte_log(file: Path) -> Iterator[Entry]:
             yield Entry(float(entry["time_s"]), kind, entry["data"].encode("latin-1"))
 
 
-class ReplayLink:
+class ReplayLink(Link):
     """A `Link` whose instrument is a log: the same commands in the same order get the same answers and faults.
 
     Anything else is a `LinkGarbledError` that says what the log has at that place.
@@ -123,18 +126,20 @@ class ReplayLink:
         if entry.data.rstrip(b"\r\n") != command.encode():
             raise LinkGarbledError(self._name, f"the log has {entry.data[:60]!r} here", command=command)
 
-    def query(self, command: str, *, timeout_s: float | None = None) -> str:  # noqa: ARG002 - a log answers at once
+    @override
+    def query(self, command: str, *, timeout_s: float | None = None) -> str:
         """Return the recorded reply. Raises `LinkError`."""
         self.write(command)
         return self._next("received", command).data.rstrip(b"\r\n").decode("ascii")
 
+    @override
     def query_block(
         self,
         command: str,
         *,
         n_bytes: int,
         terminator: Terminator = "required",
-        timeout_s: float | None = None,  # noqa: ARG002 - a log answers at once
+        timeout_s: float | None = None,
     ) -> memoryview:
         """Return the payload of the recorded block. Raises `LinkError`."""
         self.write(command)

@@ -9,7 +9,6 @@ import pytest
 
 from labctl.contract.layer import PhysicalLayer
 from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import Outcome, train_and_test
@@ -18,6 +17,7 @@ from labctl.orchestrator.verification import Verification, verify
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Silent
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
@@ -44,23 +44,17 @@ CASES = [
 ]
 
 
-class Until:
+class Until(Silent):
     """A monitor that asks to stop after some epochs, or never."""
 
     def __init__(self, epochs: int | None = None) -> None:
         self.stop = threading.Event()
         self._epochs = epochs
 
-    def rows_done(self, counters: Counters) -> None:
-        """Say nothing."""
-
     def epoch_done(self, epoch: int, metrics: Metrics) -> None:
         """Stop when it is time."""
         if epoch == self._epochs:
             self.stop.set()
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture

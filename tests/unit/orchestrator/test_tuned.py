@@ -12,7 +12,6 @@ from labctl.contract.capabilities import ParameterSink, WrittenParameters
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel, Drives, PhysicalLayer
 from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import train_and_test
@@ -20,6 +19,7 @@ from labctl.orchestrator.verification import verify
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Silent
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
@@ -60,19 +60,6 @@ class DimmedLayer(InstantLayer):
 
     def _sums(self, drives: Drives) -> NDArray[np.float32]:
         return super()._sums((drives * (1 - self._written.applied / 2)).astype(np.float32))
-
-
-class Silent:
-    """A monitor that says nothing."""
-
-    def rows_done(self, counters: Counters) -> None:
-        """Say nothing."""
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Say nothing."""
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 def test_parameters_are_trained_in_place_and_the_log_tells_all_of_it(
