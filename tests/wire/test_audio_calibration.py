@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from labctl_simulators.loopback.audio import SimulatedInterface
+from numpy.typing import NDArray
 
 from labctl.contract.calibration import write_calibration
 from labctl.contract.capabilities import Calibratable, Calibration
@@ -85,18 +88,36 @@ def test_planted_gains_and_a_dead_microphone_are_found(audio: Wired) -> None:
     assert unsure.max() < 0.05
 
 
-def test_the_transfer_of_every_tone_is_that_of_the_box(audio: Wired) -> None:
-    physics = box()
-    frequencies_hz = np.array([200.0, 450.0, 700.0, 950.0])
+def transfer_of(physics: SimulatedInterface, *tones_hz: float) -> NDArray[np.complex128]:
+    """Return (n_microphones, n_speakers, n_tones) of the box itself."""
     responses = physics.responses()._responses
-    turn = np.exp(-2j * np.pi * np.outer(np.arange(responses.shape[2]), frequencies_hz) / SAMPLERATE_HZ)
-    truth = (responses @ turn).transpose(1, 0, 2)
+    turn = np.exp(-2j * np.pi * np.outer(np.arange(responses.shape[2]), tones_hz) / SAMPLERATE_HZ)
+    return (responses @ turn).transpose(1, 0, 2)
+
+
+def test_the_transfer_of_every_tone_is_that_of_the_box(audio: Wired) -> None:
+    truth = transfer_of(box(), 200.0, 450.0, 700.0, 950.0)
     found = of_layer(audio, settle="100 ms", gap="100 ms")
     real, imaginary = found.quantities["transfer.re"], found.quantities["transfer.im"]
     assert (
         np.hypot(real.value - truth.real, imaginary.value - truth.imag) <= K * real.uncertainty + 1e-5
     ).mean() > 0.95
     assert real.uncertainty.max() < 0.01
+
+
+def test_a_tone_on_a_node_is_told_and_by_how_much() -> None:
+    """Hard walls, and a tone at which mic-b stands where the cavity's modes cancel."""
+    tones_hz = (210.0, 480.0, 1110.0, 1430.0)
+    physics: dict[str, Any] = {"box": BOX["box"] | {"absorption": 0.1}}
+    strength = np.sqrt(np.mean(np.abs(transfer_of(box(**physics), *tones_hz)) ** 2, axis=1))
+    level_db = 20 * np.log10(strength / np.median(strength, axis=1, keepdims=True))
+    assert (level_db < -25).tolist() == [[False] * 4, [False, True, False, False]]
+    with wired(noise="-100 dBFS", **physics) as hall:
+        tones = [f"{tone_hz:g} Hz" for tone_hz in tones_hz]
+        calibration = of_layer(hall, tones=tones, settle="400 ms", window="100 ms", gap="400 ms")
+    on_nodes = {subject: text for subject, text in said(calibration).items() if "on a node" in text}
+    assert list(on_nodes) == ["mic-b 480 Hz"]
+    assert float(on_nodes["mic-b 480 Hz"].split(": ")[1].split()[0]) == pytest.approx(level_db[1, 1], abs=0.2)
 
 
 def test_a_calibrated_layer_undoes_the_gain_of_a_microphone(audio: Wired, tmp_path: Path) -> None:
