@@ -22,7 +22,7 @@ import pytest
 from labctl.cli.main import main
 
 EXECUTABLE = Path(sys.executable).with_name("labctl")
-PATIENCE_S = 120.0
+PATIENCE_S = 250.0
 
 RIG = """\
 schema: labctl/rig/1
