@@ -78,7 +78,7 @@ def _interface(bench: AudioBench, box: SimulatedInterface) -> tuple[PortAudioInt
         "inputs": {k + 1: {"name": name} for k, name in enumerate(box.inputs)},
         "loopback": {"output": n_outputs + 1, "input": n_inputs + 1},
     }
-    body |= bench.start({"interface": body}, {})["interface"]
+    body |= bench.start({"interface": {"driver": "audio.portaudio", **body}}, {})["interface"]
     interface = DRIVER.build(DRIVER.settings.model_validate(body), _context("interface"))
     assert isinstance(interface, PortAudioInterface)
     return interface, body

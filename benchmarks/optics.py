@@ -19,8 +19,8 @@ import numpy as np
 from labctl_drivers.camera import basler
 from labctl_drivers.layers import optical
 from labctl_drivers.layers.optical import OpticalLayer
-from labctl_drivers.light import serial_line
 from labctl_drivers.slm import window
+from labctl_drivers.switch import serial_line
 from labctl_simulators.faults import FaultPlan, FaultSchedule
 from labctl_simulators.instruments.optics.bench import OpticsBench
 from labctl_simulators.loopback import optics as simulated

@@ -1,4 +1,4 @@
-"""What an optical bench can do: hold a pattern on a modulator, take one picture of it, and switch the light.
+"""What an optical bench can do: hold a pattern on a modulator and take one picture of it.
 
 A pass goes in this order: show a pattern, let it settle, expose, and only when the exposure has ended show the next
 one, while the picture is still being read.
@@ -69,7 +69,10 @@ class Modulator(NamedInstrument, Protocol):
         ...
 
     def make_safe(self) -> None:
-        """Show level 0 everywhere. Idempotent; any state; never raises. It does not make dark: see `Light`."""
+        """Show level 0 everywhere. Idempotent; any state; never raises.
+
+        It does not make dark: see `labctl.contract.switch`.
+        """
         ...
 
 
@@ -114,21 +117,4 @@ class Camera(NamedInstrument, Protocol):
 
     def make_safe(self) -> None:
         """Do what is left to do; a camera harms nobody. Idempotent; any state; never raises."""
-        ...
-
-
-@runtime_checkable
-class Light(NamedInstrument, Protocol):
-    """A laser's output or a shutter: what makes dark. Constructed without touching hardware, and dark until told."""
-
-    def open(self) -> None:
-        """Connect and make dark. Raises `InstrumentError`."""
-        ...
-
-    def switch(self, *, on: bool) -> None:
-        """Return when the light is acknowledged to be on, or off, and steady. Raises `InstrumentError`."""
-        ...
-
-    def make_safe(self) -> None:
-        """Make dark. Idempotent; any state. Raises `InstrumentError` when it is open and cannot be told."""
         ...

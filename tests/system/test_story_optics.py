@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from labctl_simulators.instruments.optics.shutter import VirtualShutter
+from labctl_simulators.instruments.serial_switch import VirtualSwitch
 
 from tests.wire.optical_bench import LAYER, served
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a virtual
 
 
 @pytest.fixture
-def shutter(desk: Path) -> Iterator[VirtualShutter]:
+def shutter(desk: Path) -> Iterator[VirtualSwitch]:
     """An optical bench and its rig file on her desk; the shutter tells whether there is light."""
     with served() as (virtual, _, instruments):
         layers = {"bench": {"kind": "optical", **LAYER, "overlap": False}}
@@ -52,7 +52,7 @@ def shutter(desk: Path) -> Iterator[VirtualShutter]:
         yield virtual.shutter
 
 
-def test_a_run_goes_through_and_leaves_the_bench_dark(labctl: "Labctl", shutter: VirtualShutter) -> None:
+def test_a_run_goes_through_and_leaves_the_bench_dark(labctl: "Labctl", shutter: VirtualSwitch) -> None:
     """I leave it alone over lunch, and want to find the shutter closed."""
     result = labctl("run", "wine.yaml", "--json").json
     (folder,) = labctl.runs()
@@ -65,7 +65,7 @@ def test_a_run_goes_through_and_leaves_the_bench_dark(labctl: "Labctl", shutter:
 
 
 @pytest.mark.parametrize("victim", ["labctl", "host"])
-def test_it_is_dark_when_the_run_is_killed(labctl: "Labctl", shutter: VirtualShutter, victim: str) -> None:
+def test_it_is_dark_when_the_run_is_killed(labctl: "Labctl", shutter: VirtualSwitch, victim: str) -> None:
     """The computer's memory ran out at three in the morning. The laser must not have gone on."""
     going = labctl.start("run", "wine.yaml", "--json")
     going.until_passes(5)

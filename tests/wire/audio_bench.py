@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from labctl_drivers.audio.portaudio import DRIVER, PortAudioInterface
 from labctl_drivers.layers import acoustic
+from labctl_drivers.switch import serial_line
+from labctl_drivers.switch.serial_line import SerialSwitch
 from labctl_simulators.instruments.audio.bench import AudioBench
 from labctl_simulators.loopback import audio
 from labctl_simulators.loopback.audio import SimulatedInterface
@@ -44,6 +46,16 @@ INTERFACE: dict[str, Any] = {
     "loopback": {"output": 5, "input": 4},
     "stall": "1 s",
 }  # fmt: skip
+AMPLIFIER: dict[str, Any] = {
+    "address": "ASRL/dev/none::INSTR",
+    "on": "PWR ON",
+    "off": "PWR OFF",
+    "reply": "OK",
+    "query": "PWR?",
+    "reply_on": "1",
+    "reply_off": "0",
+    "simulated": True,
+}
 LAYER: dict[str, Any] = {
     "interface": "interface",
     "tones": ["200 Hz", "450 Hz", "700 Hz", "950 Hz"],
@@ -66,30 +78,41 @@ def box(**changes: Any) -> SimulatedInterface:
     return interface
 
 
-def layer_on(interface: Any, **changes: Any) -> PhysicalLayer:
-    settings = acoustic.DRIVER.settings.model_validate(LAYER | changes)
-    return acoustic.DRIVER.build(settings, {"interface": interface}, context("cavity"))
+def layer_on(interface: Any, amplifier: Any = None, **changes: Any) -> PhysicalLayer:
+    named = {} if amplifier is None else {"amplifier": "amplifier"}
+    settings = acoustic.DRIVER.settings.model_validate(LAYER | named | changes)
+    return acoustic.DRIVER.build(settings, {"interface": interface, "amplifier": amplifier}, context("cavity"))
 
 
 @dataclass
 class Wired:
-    """A bench at work; `settings` lead to it."""
+    """A bench at work; `settings` lead to its interface, `amplifier_settings` to its amplifier if it has one."""
 
     bench: AudioBench
     settings: dict[str, Any]
+    amplifier_settings: dict[str, Any]
 
     def interface(self, **changes: Any) -> PortAudioInterface:
         interface = DRIVER.build(DRIVER.settings.model_validate(self.settings | changes), context("interface"))
         assert isinstance(interface, PortAudioInterface)
         return interface
 
+    def amplifier(self) -> SerialSwitch:
+        settings = serial_line.DRIVER.settings.model_validate(self.amplifier_settings)
+        amplifier = serial_line.DRIVER.build(settings, context("amplifier"))
+        assert isinstance(amplifier, SerialSwitch)
+        return amplifier
+
 
 @contextmanager
-def wired(patience_s: float = 2.0, **physics: Any) -> Iterator[Wired]:
+def wired(patience_s: float = 2.0, *, amplifier: bool = False, **physics: Any) -> Iterator[Wired]:
     bench = AudioBench(box(**physics), patience_s)
+    instruments = {"interface": {"driver": "audio.portaudio", **INTERFACE}}
+    if amplifier:
+        instruments["amplifier"] = {"driver": "amplifier.serial", **AMPLIFIER}
     try:
-        settings = bench.start({"interface": INTERFACE}, {})["interface"]
-        yield Wired(bench, INTERFACE | settings)
+        served = bench.start(instruments, {})
+        yield Wired(bench, {**INTERFACE, **served["interface"]}, {**AMPLIFIER, **served.get("amplifier", {})})
     finally:
         bench.stop()
 

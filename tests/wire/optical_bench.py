@@ -11,10 +11,10 @@ from labctl_drivers.camera import basler
 from labctl_drivers.camera.base import SourcedCamera
 from labctl_drivers.layers import optical
 from labctl_drivers.layers.optical import OpticalLayer
-from labctl_drivers.light import serial_line
-from labctl_drivers.light.serial_line import SerialLight
 from labctl_drivers.slm import window
 from labctl_drivers.slm.window import WindowModulator
+from labctl_drivers.switch import serial_line
+from labctl_drivers.switch.serial_line import SerialSwitch
 from labctl_simulators.instruments.optics.bench import OpticsBench
 from labctl_simulators.loopback import optics as simulated
 
@@ -86,7 +86,7 @@ class OpticalBench:
     twin: simulated.OpticalLayer
     slm: WindowModulator
     camera: SourcedCamera
-    shutter: SerialLight
+    shutter: SerialSwitch
 
     def layer(self, **changes: Any) -> OpticalLayer:
         """Return a layer on the instruments, closed."""

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,8 +16,9 @@ from labctl.contract.calibration import calibration_id, read_calibration
 from labctl.contract.capabilities import Calibration
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
-from labctl.contract.errors import SettingError
+from labctl.contract.errors import InstrumentError, SettingError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.switch import Switch
 from labctl.contract.units import Decibel, DecibelFullScale, Hertz, Seconds
 from labctl_drivers.layers.acoustic_calibration import Bench, calibrate, carries_over
 from labctl_drivers.layers.multitone import Complex, Phases, burst_timing, multitone
@@ -51,6 +53,10 @@ class AcousticSettings(Settings):
     readout: Readout = "amplitude"
     polarity: Literal["positive", "signed"] = "positive"
     level_db: Annotated[Decibel, Field(le=0)] = Field(alias="level", default=0.0)
+    amplifier: str | None = Field(
+        default=None,
+        description="switch of the amplifiers' power: on while it is measured, off when all is to be safe",
+    )
     calibration: str | None = Field(
         default=None,
         description="file that `labctl calibrate` wrote of it: responses are divided by the microphones' gains in it",
@@ -66,11 +72,18 @@ class AcousticLayer:
     """A `PhysicalLayer` on any `AudioInterface`. One pass is one burst."""
 
     def __init__(
-        self, settings: AcousticSettings, interface: AudioInterface, name: str, calibration: Calibration | None = None
+        self,
+        settings: AcousticSettings,
+        interface: AudioInterface,
+        name: str,
+        calibration: Calibration | None = None,
+        amplifier: Switch | None = None,
     ) -> None:
         """Raise `SettingError` for tones, times or a calibration that do not fit the interface or one another."""
         self._settings = settings
         self._interface = interface
+        self._amplifier = amplifier
+        self._is_powered = False
         timing = burst_timing(
             interface.samplerate_hz,
             settle_s=settings.settle_s,
@@ -82,7 +95,8 @@ class AcousticLayer:
         self._full_drive = _full_drive(settings, interface)
         self._calibration = calibration
         self._gains = _gains(calibration, interface)
-        self._info = _layer_info(settings, interface, name, timing.duration_s, self._gains)
+        resources = frozenset(each.name for each in (interface, amplifier) if each is not None)
+        self._info = _layer_info(settings, interface, name, timing.duration_s, self._gains, resources)
 
     @property
     def info(self) -> LayerInfo:
@@ -93,20 +107,31 @@ class AcousticLayer:
     def state_id(self) -> str:
         """Name the burst design together with the interface's own state."""
         # Settings left at their defaults are not in the name, so that a new one does not rename what exists.
-        text = self._settings.model_dump_json(exclude_defaults=True, exclude={"calibration"}) + self._interface.state_id
+        text = self._settings.model_dump_json(exclude_defaults=True, exclude={"amplifier", "calibration"})
+        text += self._interface.state_id
         if self._calibration is not None:
             text += calibration_id(self._calibration)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def open(self) -> None:
-        """Open the interface. Raises `InstrumentError`."""
+        """Open the interface, then switch the amplifiers on. Raises `InstrumentError` and leaves nothing open then."""
         self._interface.open()
+        try:
+            if self._amplifier is not None:
+                self._amplifier.open()
+            self._power_up()
+        except BaseException:
+            with suppress(InstrumentError):
+                self.make_safe()
+            self.close()
+            raise
         problem = None if self._calibration is None else carries_over(self._calibration)
         if problem is not None:
             _log.warning("%s: when it was calibrated, %s", self._info.name, problem)
 
     def calibrate(self) -> Calibration:
         """Measure how speakers are heard, what is dead or on a node, and carry-over. Raises `InstrumentError`."""
+        self._power_up()
         return calibrate(Bench(self._interface, self._multitone, self._full_drive))
 
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
@@ -116,15 +141,29 @@ class AcousticLayer:
         before anything is played, `InstrumentError` after everything measured before it has been yielded.
         """
         check_drives(self._info, drives, ids)
+        if len(ids):
+            self._power_up()
         return in_chunks(self._rows(drives, ids, stop))
 
     def make_safe(self) -> None:
-        """Mute the interface."""
+        """Mute the interface, then switch the amplifiers off. Raises `InstrumentError` when these cannot be told."""
         self._interface.make_safe()
+        self._is_powered = False
+        if self._amplifier is not None:
+            self._amplifier.make_safe()
 
     def close(self) -> None:
-        """Close the interface."""
+        """Switch the amplifiers off by closing their switch, and close the interface."""
+        self._is_powered = False
+        if self._amplifier is not None:
+            self._amplifier.close()
         self._interface.close()
+
+    def _power_up(self) -> None:
+        """Switch the amplifiers on, unless they are: while nothing is played, so that nothing is heard of it."""
+        if self._amplifier is not None and not self._is_powered:
+            self._amplifier.switch(on=True)
+        self._is_powered = True
 
     def _bursts(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Burst]:
         for row_id, drive in zip(ids.tolist(), drives, strict=True):
@@ -195,6 +234,7 @@ def _layer_info(
     name: str,
     pass_s: float,
     gains: NDArray[np.float64] | None,
+    resources: frozenset[str],
 ) -> LayerInfo:
     tones = [f"{tone_hz:g} Hz" for tone_hz in settings.tones_hz]
     lowest = -1.0 if settings.polarity == "signed" else 0.0
@@ -214,7 +254,7 @@ def _layer_info(
             channel for each, peak in heard for channel in _readout_channels(each, settings.readout, unit, peak)
         ),
         nominal_pass_s=pass_s,
-        resources=frozenset({interface.name}),
+        resources=resources,
         simulated=interface.simulated,
     )
 
@@ -229,8 +269,11 @@ def _readout_channels(name: str, readout: Readout, unit: str, largest: float) ->
 
 def _build(settings: AcousticSettings, instruments: Mapping[str, Instrument], context: BuildContext) -> AcousticLayer:
     interface = pick_instrument(instruments, settings.interface, AudioInterface, context.name, at=("interface",))
-    path = None if settings.calibration is None else context.folder / settings.calibration
-    return AcousticLayer(settings, interface, context.name, None if path is None else read_calibration(path))
+    calibration = None if settings.calibration is None else read_calibration(context.folder / settings.calibration)
+    amplifier = None
+    if settings.amplifier is not None:
+        amplifier = pick_instrument(instruments, settings.amplifier, Switch, context.name, at=("amplifier",))
+    return AcousticLayer(settings, interface, context.name, calibration, amplifier)
 
 
 DRIVER = LayerDriver(AcousticSettings, _build)

@@ -29,7 +29,8 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
-from labctl.contract.optics import Camera, Frame, FrameError, Light, Modulator
+from labctl.contract.optics import Camera, Frame, FrameError, Modulator
+from labctl.contract.switch import Switch
 from labctl_drivers.layers.optical_settings import OpticalSettings
 from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
 
@@ -48,14 +49,14 @@ _log = logging.getLogger(__name__)
 
 
 class OpticalLayer:
-    """A `PhysicalLayer` on any `Modulator`, `Camera` and, if there is one, `Light`."""
+    """A `PhysicalLayer` on any `Modulator`, `Camera` and, if there is one, a `Switch` for the light."""
 
     def __init__(
         self,
         settings: OpticalSettings,
         modulator: Modulator,
         camera: Camera,
-        light: Light | None,
+        light: Switch | None,
         context: BuildContext,
     ) -> None:
         """Raise `SettingError` for blocks that are not there and an exposure that sees a part of a refresh."""
@@ -371,7 +372,7 @@ class TunableOpticalLayer(OpticalLayer):
         settings: OpticalSettings,
         modulator: Modulator,
         camera: Camera,
-        light: Light | None,
+        light: Switch | None,
         context: BuildContext,
     ) -> None:
         super().__init__(settings, modulator, camera, light, context)
@@ -466,7 +467,7 @@ def _build(settings: OpticalSettings, instruments: Mapping[str, Instrument], con
     camera = pick_instrument(instruments, settings.camera, Camera, context.name, at=("camera",))
     light = None
     if settings.light is not None:
-        light = pick_instrument(instruments, settings.light, Light, context.name, at=("light",))
+        light = pick_instrument(instruments, settings.light, Switch, context.name, at=("light",))
     kind = TunableOpticalLayer if settings.tunable_bias else OpticalLayer
     return kind(settings, modulator, camera, light, context)
 

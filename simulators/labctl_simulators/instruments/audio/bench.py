@@ -1,13 +1,15 @@
-"""A virtual audio interface: a JACK server without hardware, and a simulated box as its one client."""
+"""A virtual audio interface: a JACK server without hardware, a simulated box as its one client, and an amplifier."""
 
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
@@ -18,7 +20,14 @@ from labctl.contract.errors import InputError, SettingError
 from labctl.contract.layer import PhysicalLayer
 from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Hertz
+from labctl_simulators.instruments.serial_switch import VirtualSwitch, serve_switch
 from labctl_simulators.loopback.audio import SimulatedInterface
+
+if TYPE_CHECKING:
+    from labctl_simulators.instruments.servers.pty_port import PtyPort
+
+INTERFACE = "audio.portaudio"
+AMPLIFIER = "amplifier.serial"
 
 HOST_API = "JACK Audio Connection Kit"
 DEVICE = "labctl-cavity"
@@ -54,36 +63,41 @@ class InterfaceSettings(BaseModel):
 
 
 class AudioBench:
-    """A `VirtualBench` of one interface. Its loudspeakers and microphones are those of the physics, in order."""
+    """A `VirtualBench` of one interface and at most one amplifier, which powers its loudspeakers.
+
+    Its loudspeakers and microphones are those of the physics, in order. `amplifier` is there when it is started.
+    """
 
     def __init__(self, physics: SimulatedInterface, patience_s: float = 2.0) -> None:
         """Wait `patience_s` for a client that is late or dead; several times that until one that died is forgotten."""
+        self.amplifier: VirtualSwitch | None = None
         self._physics = physics
         self._patience_s = patience_s
+        self._telling = threading.Lock()
+        self._port: PtyPort | None = None
         self._name: FileLock | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._cavity: subprocess.Popen[bytes] | None = None
 
     def start(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
-        """Serve the one of `instruments` and return the settings that lead to it.
+        """Serve an interface and its amplifier and return the settings that lead to them.
 
         Raises `SettingError` for speakers or microphones that the box does not have, `InputError` without JACK.
         """
-        if len(instruments) > 1:
-            raise SettingError((list(instruments)[1], "driver"), "one virtual audio interface can be served at a time")
-        ((name, body),) = instruments.items()
+        name, body = _only(instruments, INTERFACE)
         settings = InterfaceSettings.model_validate(body)
         self._check(name, settings)
         server = self._take_name(at.get(name, {}).get("server"))
         self._start_server(server, settings.samplerate)
         self._start_cavity(server, settings)
         return {
+            **self._serve_amplifier(instruments, at),
             name: {
                 "host_api": HOST_API,
                 "device": DEVICE,
                 "server": server,
                 "trust_flags": False,  # a server without hardware reports losses that are none; the loopback tells
-            }
+            },
         }
 
     def tell(self, **faults: object) -> dict[str, Any]:
@@ -92,9 +106,10 @@ class AudioBench:
         if cavity is None:
             raise InputError("the bench does not run")
         stdin, stdout = cast("IO[bytes]", cavity.stdin), cast("IO[bytes]", cavity.stdout)
-        stdin.write(json.dumps({"faults": faults}).encode() + b"\n")
-        stdin.flush()
-        return json.loads(stdout.readline())
+        with self._telling:
+            stdin.write(json.dumps({"faults": faults}).encode() + b"\n")
+            stdin.flush()
+            return json.loads(stdout.readline())
 
     def kill_server(self) -> None:
         """Let the audio server die."""
@@ -103,7 +118,10 @@ class AudioBench:
             self._server.wait()
 
     def stop(self) -> None:
-        """End client and server. Idempotent."""
+        """End client, server and amplifier. Idempotent."""
+        port, self._port = self._port, None
+        if port is not None:
+            port.stop()
         cavity, self._cavity = self._cavity, None
         server, self._server = self._server, None
         if cavity is not None:
@@ -115,6 +133,17 @@ class AudioBench:
                 _end(process)
         if self._name is not None:
             self._name.release()
+
+    def _serve_amplifier(self, instruments: SettingsByName, at: SettingsByName) -> SettingsByName:
+        if all(body["driver"] != AMPLIFIER for body in instruments.values()):
+            return {}
+        name, body = _only(instruments, AMPLIFIER)
+        self._power(on=False)
+        self.amplifier, self._port = serve_switch(body, at.get(name, {}), lambda on: self._power(on=on))
+        return {name: {"address": self._port.address}}
+
+    def _power(self, *, on: bool) -> None:
+        self.tell(powered=on)
 
     def _take_name(self, wanted: object) -> str:
         """Return the name of a server that nobody uses, the one that is `wanted` if it is free. Raises `InputError`."""
@@ -194,6 +223,16 @@ class AudioBench:
             raise InputError(answer["text"])
 
 
+def _only(instruments: SettingsByName, driver: str) -> tuple[str, Mapping[str, Any]]:
+    """Return name and settings of the one instrument of a driver. Raises `SettingError`, or `InputError` for none."""
+    of_driver = [(name, body) for name, body in instruments.items() if body["driver"] == driver]
+    if not of_driver:
+        raise InputError(f"a virtual audio bench needs an instrument with driver: {driver}")
+    if len(of_driver) > 1:
+        raise SettingError((of_driver[1][0], "driver"), f"one {driver} can be served at a time")
+    return of_driver[0]
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
@@ -209,4 +248,4 @@ def _build(physics: Instrument | PhysicalLayer) -> AudioBench:
     return AudioBench(physics)
 
 
-BENCH = BenchSimulator(frozenset({"audio.portaudio"}), _build)
+BENCH = BenchSimulator(frozenset({INTERFACE, AMPLIFIER}), _build)

@@ -42,12 +42,16 @@ class Wiring:
 
 @dataclass
 class Faults:
-    """What is wrong at the moment. `torn` and `repeated` befall so many of the blocks that come."""
+    """What is wrong at the moment, and whether the loudspeakers have power.
+
+    `torn` and `repeated` befall so many of the blocks that come.
+    """
 
     delay: int = 0
     torn: int = 0
     repeated: int = 0
     silent: bool = False
+    powered: bool = True
     howl: bool = False
     rotated: int = 0
     gains: dict[int, float] = field(default_factory=dict[int, float])
@@ -70,12 +74,11 @@ class VirtualInterface:
 
     def process(self, played: Block) -> Block:
         """Return what the inputs of the interface hear (n, n_outputs) of a block (n, n_inputs) that it plays."""
-        if played[:, self._wiring.speakers].any():
+        driven = played[:, self._wiring.speakers] * np.float32(self.faults.powered)
+        if driven.any():
             self.sounded_s = time.monotonic()
         heard = np.zeros((len(played), self._wiring.n_outputs), dtype=np.float32)
-        self._ringing, sound = self._responses.stream(
-            self._ringing, self._physics.radiated(played[:, self._wiring.speakers])
-        )
+        self._ringing, sound = self._responses.stream(self._ringing, self._physics.radiated(driven))
         time_s = self._frames / self._physics.samplerate_hz
         heard[:, self._wiring.microphones] = self._amplified(sound, time_s)
         if self._wiring.loopback is not None:

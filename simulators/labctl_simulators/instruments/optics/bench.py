@@ -7,7 +7,6 @@ middle of the camera's picture, both as square in number as can be (see `labctl.
 import math
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -20,15 +19,13 @@ from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Seconds
 from labctl_simulators.instruments.optics.panel import Panel
 from labctl_simulators.instruments.optics.scene import Scene
-from labctl_simulators.instruments.optics.shutter import ShutterLines, VirtualShutter
+from labctl_simulators.instruments.serial_switch import VirtualSwitch, serve_switch
 from labctl_simulators.loopback.optics import OpticalLayer
 
 WINDOW = "slm.window"
 BASLER = "camera.basler"
 ARAVIS = "camera.aravis"
 SERIAL_LIGHT = "light.serial"
-
-_ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
 NEEDS = "a virtual optical bench needs Linux: it has pseudo-terminals, named pipes and a virtual display"
 
@@ -68,24 +65,13 @@ class _CameraBody(_Body):
     address: str = ""
 
 
-class _LightBody(_Body):
-    on: str
-    off: str
-    reply: str
-    query: str | None = None
-    reply_on: str | None = None
-    reply_off: str | None = None
-    end: str = "lf"
-    baud: int = 115200
-
-
 class OpticsBench:
     """A `VirtualBench`. `scene`, `panel`, `camera` and `shutter` are there when it is started."""
 
     def __init__(self, physics: OpticalLayer) -> None:
         self.scene: Scene | None = None
         self.panel: Panel | None = None
-        self.shutter: VirtualShutter | None = None
+        self.shutter: VirtualSwitch | None = None
         self.camera: Part | None = None
         self._physics = physics
         self._parts: list[Part] = []
@@ -110,23 +96,9 @@ class OpticsBench:
             self._parts.pop().stop()
 
     def _serve_light(self, instruments: SettingsByName, names: list[str], at: SettingsByName) -> Mapping[str, Any]:
-        if sys.platform == "win32":
-            raise InputError(NEEDS)
-        from labctl_simulators.instruments.servers.pty_port import PtyPort
-
         if len(names) > 1:
             raise SettingError((names[1], "driver"), f"'{names[0]}' is the simulated bench's only light")
-        body = _LightBody.model_validate(instruments[names[0]])
-        lines = ShutterLines(body.on, body.off, body.reply, _ENDS[body.end], body.query, body.reply_on, body.reply_off)
-        self.shutter = VirtualShutter(lines)
-        before = str(at.get(names[0], {}).get("address", ""))
-        path = Path(before.removeprefix("ASRL").removesuffix("::INSTR")) if before else None
-        port = PtyPort(self.shutter, baud=body.baud, path=path)
-        try:
-            port.start()
-        except OSError:
-            port = PtyPort(self.shutter, baud=body.baud)
-            port.start()
+        self.shutter, port = serve_switch(instruments[names[0]], at.get(names[0], {}))
         self._parts.append(port)
         return {"address": port.address}
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from labctl.contract.blocks import Blocks
 from labctl_simulators.faults import STATUS, FaultSchedule, Strike
 from labctl_simulators.instruments.optics.panel import Panel
-from labctl_simulators.instruments.optics.shutter import VirtualShutter
+from labctl_simulators.instruments.serial_switch import VirtualSwitch
 from labctl_simulators.loopback.optics import OpticalLayer
 
 SATURATING = 1e4
@@ -29,7 +29,7 @@ class Scene:
         self,
         physics: OpticalLayer,
         panel: Panel,
-        shutter: VirtualShutter | None,
+        shutter: VirtualSwitch | None,
         blocks: Blocks,
         shape: tuple[int, int],
     ) -> None:

@@ -1,4 +1,4 @@
-"""A laser or shutter that is switched by lines of text over a serial port and answers each of them.
+"""A laser, a shutter or an amplifier that is switched by lines of text over a serial port and answers each of them.
 
 Only devices are meant whose commands set a state. One that toggles cannot be made safe: sent twice, `off` would be on.
 """
@@ -25,23 +25,26 @@ Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x20-\x7e]
 _ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
 
-class SerialLightSettings(SerialSettings):
-    """A laser or shutter on a serial port. Look up the four lines in its manual; each is sent with `end` behind it."""
+class SerialSwitchSettings(SerialSettings):
+    """A laser, a shutter or an amplifier on a serial port.
 
-    on: Line = Field(description="line that switches the light on, or opens the shutter")
-    off: Line = Field(description="line that makes dark; it must set the state and not toggle it")
+    Look up the lines in its manual; each is sent with `end` behind it.
+    """
+
+    on: Line = Field(description="line that switches it on, or opens the shutter")
+    off: Line = Field(description="line that switches it off, or makes dark; it must set the state and not toggle it")
     reply: Line = Field(description="what it answers to either when it has done it")
     query: Line | None = Field(default=None, description="line that asks for the state, if there is one")
-    reply_on: Line | None = Field(default=None, description="answer to `query` when the light is on")
-    reply_off: Line | None = Field(default=None, description="answer to `query` when it is dark")
+    reply_on: Line | None = Field(default=None, description="answer to `query` when it is on")
+    reply_off: Line | None = Field(default=None, description="answer to `query` when it is off")
     end: str = Field(default="lf", pattern="^(lf|cr|crlf)$", description="end of every line: lf, cr or crlf")
     steady_s: Annotated[Seconds, Field(ge=0, le=3600)] = Field(
-        alias="steady", default=0.05, description="from the answer until the light is steady"
+        alias="steady", default=0.05, description="from the answer until the light is steady, or the amplifier ready"
     )
     simulated: bool = Field(default=False, description="a simulator answers")
 
     @model_validator(mode="after")
-    def _query_has_answers(self) -> "SerialLightSettings":
+    def _query_has_answers(self) -> "SerialSwitchSettings":
         answers = (self.query, self.reply_on, self.reply_off)
         if any(answers) and not all(answers):
             raise SettingError(("query",), "query, reply_on and reply_off belong together: state all three or none")
@@ -52,10 +55,10 @@ class SerialLightSettings(SerialSettings):
         return self
 
 
-class SerialLight:
-    """A `Light`, `Safeguarded` and `HealthCheckable`."""
+class SerialSwitch:
+    """A `Switch`, `Safeguarded` and `HealthCheckable`."""
 
-    def __init__(self, settings: SerialLightSettings, link: ByteLink, clock: Clock) -> None:
+    def __init__(self, settings: SerialSwitchSettings, link: ByteLink, clock: Clock) -> None:
         self._settings = settings
         self._link = link
         self._clock = clock
@@ -79,7 +82,7 @@ class SerialLight:
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
     def open(self) -> None:
-        """Connect and make dark; does nothing when already open. Raises `InstrumentError`."""
+        """Connect and switch off; does nothing when already open. Raises `InstrumentError`."""
         if self._is_open:
             return
         self._link.open()
@@ -91,20 +94,20 @@ class SerialLight:
         self._is_open = True
 
     def switch(self, *, on: bool) -> None:
-        """Return when the light is acknowledged, asked back where that is possible, and steady."""
+        """Return when it is acknowledged, asked back where that is possible, and steady."""
         if not self._is_open:
-            raise InstrumentError(self.name, "the light is not open", command="switch")
+            raise InstrumentError(self.name, "it is not open", command="switch")
         self._tell(on=on)
         self._clock.sleep_s(self._settings.steady_s)
 
     def health(self) -> tuple[Finding, ...]:
-        """Return what the light says of itself. Raises `InstrumentError`."""
+        """Return what it says of itself. Raises `InstrumentError`."""
         if self._settings.query is None:
             return (Finding("state", "cannot be asked; what it acknowledges is trusted"),)
         return (Finding("state", self._ask(self._settings.query)),)
 
     def make_safe(self) -> None:
-        """Make dark; a link that fails is tried twice. Raises `InstrumentError` when it is open and cannot be told."""
+        """Switch off; a link that fails is tried twice. Raises `InstrumentError` when it is open and cannot be told."""
         if not self._is_open:
             return
         with contextlib.suppress(LinkError):
@@ -113,12 +116,12 @@ class SerialLight:
         self._tell(on=False)
 
     def safe_plan(self) -> tuple[SafeStep, ...]:
-        """Return the line that makes dark."""
+        """Return the line that switches off."""
         settings = self._settings
         return (
             SafeStep(
                 SafeOrder.POWER_OFF,
-                f"light of '{self.name}' off",
+                f"'{self.name}' off",
                 settings.address,
                 settings.off.encode() + self._end,
                 settings.reply.encode(),
@@ -150,9 +153,9 @@ class SerialLight:
         return reply.decode("ascii", errors="replace").strip()
 
 
-def _build(settings: SerialLightSettings, context: BuildContext) -> SerialLight:
+def _build(settings: SerialSwitchSettings, context: BuildContext) -> SerialSwitch:
     link = SerialLink(settings, context.name, log=build_byte_log(settings.byte_log, context))
-    return SerialLight(settings, link, context.clock)
+    return SerialSwitch(settings, link, context.clock)
 
 
-DRIVER = InstrumentDriver(SerialLightSettings, _build)
+DRIVER = InstrumentDriver(SerialSwitchSettings, _build)

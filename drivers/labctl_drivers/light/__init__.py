@@ -1,1 +1,0 @@
-"""What makes dark: shutters and lasers' outputs."""

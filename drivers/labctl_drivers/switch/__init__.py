@@ -1,0 +1,1 @@
+"""What makes dark or silent: shutters, lasers' outputs, the power of amplifiers."""
