@@ -10,9 +10,11 @@ import click
 from labctl.cli import findings, options
 from labctl.config.loading import load_rig
 from labctl.contract.calibration import write_calibration
-from labctl.contract.capabilities import Calibratable, Calibration
+from labctl.contract.capabilities import Calibration
 from labctl.contract.errors import InputError
-from labctl.rig.rig import Rig, build_rig, opened
+from labctl.rig.calibrating import calibratable, calibrate
+from labctl.rig.client import hosted
+from labctl.rig.rig import build_rig, opened
 
 
 @click.command("calibrate")
@@ -28,28 +30,22 @@ def command(rig: Path, only: str | None, overrides: tuple[str, ...], as_json: bo
     """
     loaded = load_rig(rig, overrides)
     built = build_rig(loaded)
-    parts = _calibratable(built)
+    parts = calibratable(built)
     if only is not None and only not in parts:
         raise InputError(f"'{only}' cannot be calibrated; what can is: {', '.join(parts) or 'nothing in this rig'}")
     if not parts:
         raise InputError(f"nothing in {rig} can be calibrated")
     written: dict[str, dict[str, object]] = {}
-    with opened([built]):
-        for name, part in parts.items():
-            if only not in (None, name):
-                continue
-            calibration, when = part.calibrate(), datetime.now().astimezone()
+    served = hosted(loaded, built)
+    with opened([served]):
+        for name in parts if only is None else (only,):
+            calibration, when = calibrate(served, name), datetime.now().astimezone()
             path = write_calibration(loaded.document.folder, built.name, name, calibration, when)
             written[name] = {"file": path.name, "findings": [asdict(each) for each in calibration.findings]}
             if not as_json:
                 click.echo(_as_text(name, path, calibration))
     if as_json:
         click.echo(json.dumps({"rig": built.name, "simulated": built.simulated, "parts": written}))
-
-
-def _calibratable(rig: Rig) -> dict[str, Calibratable]:
-    parts = {**rig.instruments, **rig.layers}
-    return {name: part for name, part in parts.items() if isinstance(part, Calibratable)}
 
 
 def _as_text(name: str, path: Path, calibration: Calibration) -> str:

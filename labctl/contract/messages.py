@@ -30,7 +30,7 @@ class Message:
 
 def encode(head: Mapping[str, object], arrays: Mapping[str, NDArray[Any]] | None = None) -> bytes:
     """Return a message as bytes."""
-    parts = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    parts = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
     forms = [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()]
     text = json.dumps({**head, "arrays": forms}).encode()
     body = b"".join(part.tobytes() for part in parts.values())

@@ -27,6 +27,7 @@ from labctl.contract.children import outlive_signals, own_streams
 from labctl.contract.errors import InputError, InstrumentError, LabctlError
 from labctl.contract.layer import LayerInfo, Responses
 from labctl.contract.messages import Message, encode, read_message
+from labctl.rig.calibrating import calibrate, calibration_as_message
 from labctl.rig.children import ALL_SAFE, log_to_stderr
 from labctl.rig.doctor import examine_here
 from labctl.rig.examined import examined_as_json, findings_as_json
@@ -40,6 +41,9 @@ BEAT_S = 0.1
 
 AHEAD = 2
 """Chunks that may be measured before the orchestrator has taken them: what is lost when it is killed."""
+
+CALIBRATION_S = 600.0
+"""What a calibration may take; only the part itself knows how much it measures."""
 
 _log = logging.getLogger("labctl.rig.host")
 
@@ -126,6 +130,7 @@ class Host:
             "open": self._open,
             "write": self._write,
             "health": self._health,
+            "calibrate": self._calibrate,
         }
         self._measuring_jobs: Mapping[str, Callable[[Message, Measurement], None]] = {
             "measure": self._measure,
@@ -194,7 +199,7 @@ class Host:
         """Set a layer's parameters and answer with what became of them."""
 
         def write() -> _Answer:
-            layer = cast("ParameterSink", self._rig.layers[message.head["layer"]])
+            layer = cast("ParameterSink", self._rig.layers[message.head["part"]])
             written = layer.write_parameters(message.arrays["values"])
             return {}, {"commanded": written.commanded, "applied": written.applied}
 
@@ -202,12 +207,16 @@ class Host:
 
     def _health(self, message: Message) -> None:
         """Answer with what a layer says of itself."""
-        layer = cast("HealthCheckable", self._rig.layers[message.head["layer"]])
+        layer = cast("HealthCheckable", self._rig.layers[message.head["part"]])
         self._do(message, lambda: ({"findings": findings_as_json(layer.health())}, {}))
 
-    def _do(self, message: Message, act: "Callable[[], _Answer]") -> None:
+    def _calibrate(self, message: Message) -> None:
+        """Answer with what a part measures of itself."""
+        self._do(message, lambda: calibration_as_message(calibrate(self._rig, message.head["part"])), CALIBRATION_S)
+
+    def _do(self, message: Message, act: "Callable[[], _Answer]", may_take_s: float = 0.0) -> None:
         try:
-            with self._worker.call(self._patience_s):
+            with self._worker.call(self._patience_s + may_take_s):
                 head, arrays = act()
             self._answer(message, {"kind": "done", **head}, arrays)
         except Exception as error:  # noqa: BLE001 - the orchestrator is told, whatever it is

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.config.loading import LoadedRig
-from labctl.contract.capabilities import Finding, WrittenParameters
+from labctl.contract.capabilities import Calibration, Finding, WrittenParameters
 from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Drives, Responses, RowIds, Stop
 from labctl.contract.messages import Message
+from labctl.rig.calibrating import calibration_from_message
 from labctl.rig.examined import Examined, examined_from_json, findings_from_json
 from labctl.rig.host_process import HostLostError, HostProcess
 from labctl.rig.lock import this_owner
@@ -145,21 +146,25 @@ class HostedRig:
         """Return what a layer calls itself; empty while there is no host."""
         return self._identities.get(layer, "")
 
+    def calibrate(self, part: str) -> Calibration:
+        """Return what an instrument or a layer measures of itself; see `Calibratable`."""
+        return calibration_from_message(self._answered("calibrate", part))
+
     def _started(self) -> HostProcess:
         if self._host is None:
             self._host = HostProcess({"rig": self._source, "owner": this_owner()})
         self._safe = False
         return self._host
 
-    def _answered(self, kind: str, layer: str, arrays: Mapping[str, NDArray[Any]] | None = None) -> Message:
-        """Return the answer to a request that concerns one layer. Raises the error it is, or `InstrumentError`."""
+    def _answered(self, kind: str, part: str, arrays: Mapping[str, NDArray[Any]] | None = None) -> Message:
+        """Return the answer to a request that concerns one part. Raises the error it is, or `InstrumentError`."""
         if self._host is None:
-            raise InstrumentError(layer, "it is not open", command=kind)
+            raise InstrumentError(part, "it is not open", command=kind)
         if self._measuring:
-            raise InstrumentError(layer, "it is being measured: take all rows, or let go of them, first", command=kind)
+            raise InstrumentError(part, "it is being measured: take all rows, or let go of them, first", command=kind)
         self._safe = False
         try:
-            with self._host.asking(kind, arrays, layer=layer) as asked:
+            with self._host.asking(kind, arrays, part=part) as asked:
                 while (message := asked.answer(POLL_S)) is None:
                     pass
             self._take(message)

@@ -79,3 +79,14 @@ def test_it_is_dark_when_the_run_is_killed(labctl: "Labctl", shutter: VirtualSwi
         assert time.monotonic() < killed_s + 10 * SAFE_WITHIN_S
         time.sleep(0.01)
     assert shutter.changes[-1][0] - killed_s < SAFE_WITHIN_S
+
+
+def test_she_calibrates_and_the_next_run_knows(labctl: "Labctl", desk: Path, shutter: VirtualSwitch) -> None:
+    """She lets the bench find out how long a pattern takes, names the file, and finds the shutter closed."""
+    parts = labctl("calibrate", "optics.yaml", "--json").json["parts"]
+    assert set(parts["bench"]) == {"file", "findings"}
+    assert not shutter.is_on
+    measured = json.loads((desk / parts["bench"]["file"]).read_text(encoding="utf-8"))["quantities"]
+    assert measured["settle"]["unit"] == "s"
+    calibrated = f"rig.layers.bench.calibration={parts['bench']['file']}"
+    assert labctl("run", "wine.yaml", "--json", "--set", calibrated).json["passes"] >= 3 * 60

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from labctl.config.examples import examples_folder
 from tests.wire import audio_bench
 
 if TYPE_CHECKING:
-    from .conftest import Labctl
+    from .conftest import Going, Labctl
 
 SAFE_WITHIN_S = 2.0
 """From the moment the process is gone until the amplifiers have no power."""
@@ -58,32 +59,55 @@ def test_an_experiment_runs_over_the_virtual_interface(labctl: "Labctl", desk: P
     going.ends(0)
 
 
-@pytest.mark.parametrize("victim", ["labctl", "host"])
-def test_amplifiers_lose_their_power_when_the_run_is_killed(labctl: "Labctl", desk: Path, victim: str) -> None:
-    """Whatever the interface plays when nobody drives it, hum or worse, the loudspeakers stay silent."""
-    (desk / "sound.yaml").write_text(EXPERIMENT.replace("acoustic_portaudio", "sound-rig"), encoding="utf-8")
-    with audio_bench.wired(amplifier=True) as bench:
+@pytest.fixture
+def bench(desk: Path) -> Iterator[audio_bench.Wired]:
+    """A virtual interface with an amplifier, and its rig file on her desk."""
+    with audio_bench.wired(amplifier=True) as wired:
         rig = {
             "schema": "labctl/rig/1",
             "name": "sound-rig",
             "instruments": {
-                "interface": {"driver": "audio.portaudio", **bench.settings, "simulated": True},
-                "amplifier": {"driver": "amplifier.serial", **bench.amplifier_settings},
+                "interface": {"driver": "audio.portaudio", **wired.settings, "simulated": True},
+                "amplifier": {"driver": "amplifier.serial", **wired.amplifier_settings},
             },
             "layers": {"cavity": {"kind": "acoustic", **audio_bench.LAYER, "amplifier": "amplifier"}},
         }
         (desk / "sound-rig.yaml").write_text(yaml.safe_dump(rig, sort_keys=False), encoding="utf-8")
-        amplifier = bench.bench.amplifier
-        assert amplifier is not None
-        going = labctl.start("run", "sound.yaml", "--json")
-        going.until_passes(20)
-        assert amplifier.is_on
-        number = going.process.pid
-        if victim == "host":
-            number = int(Path(f"/proc/{number}/task/{number}/children").read_text(encoding="utf-8").split()[0])
-        killed_s = time.monotonic()
-        os.kill(number, signal.SIGKILL)
-        while amplifier.is_on:
-            assert time.monotonic() < killed_s + 10 * SAFE_WITHIN_S
-            time.sleep(0.01)
-        assert amplifier.changes[-1][0] - killed_s < SAFE_WITHIN_S
+        yield wired
+
+
+def loses_power(bench: audio_bench.Wired, going: "Going", victim: str) -> bool:
+    """Kill whom it is about; return whether the amplifiers are without power in time."""
+    amplifier, number = bench.bench.amplifier, going.process.pid
+    assert amplifier is not None
+    going.until(lambda: amplifier.is_on)
+    if victim == "host":
+        number = int(Path(f"/proc/{number}/task/{number}/children").read_text(encoding="utf-8").split()[0])
+    killed_s = time.monotonic()
+    os.kill(number, signal.SIGKILL)
+    while amplifier.is_on:
+        assert time.monotonic() < killed_s + 10 * SAFE_WITHIN_S
+        time.sleep(0.01)
+    return amplifier.changes[-1][0] - killed_s < SAFE_WITHIN_S
+
+
+@pytest.mark.parametrize("victim", ["labctl", "host"])
+def test_amplifiers_lose_their_power_when_the_run_is_killed(
+    labctl: "Labctl", desk: Path, bench: audio_bench.Wired, victim: str
+) -> None:
+    """Whatever the interface plays when nobody drives it, hum or worse, the loudspeakers stay silent."""
+    (desk / "sound.yaml").write_text(EXPERIMENT.replace("acoustic_portaudio", "sound-rig"), encoding="utf-8")
+    going = labctl.start("run", "sound.yaml", "--json")
+    going.until_passes(20)
+    assert loses_power(bench, going, victim)
+
+
+def test_a_calibration_is_as_safe_as_a_run(labctl: "Labctl", desk: Path, bench: audio_bench.Wired) -> None:
+    """She calibrates with the amplifiers turned up; they are off when it is done, and when it is killed."""
+    said = labctl("calibrate", "sound-rig.yaml", "--only", "cavity").out
+    assert "carry-over:" in said
+    assert bench.bench.amplifier is not None
+    assert [on for _, on in bench.bench.amplifier.changes] == [True, False]
+    (file,) = desk.glob("*-sound-rig-cavity.json")
+    labctl("validate", "sound-rig.yaml", "--set", f"layers.cavity.calibration={file.name}")
+    assert loses_power(bench, labctl.start("calibrate", "sound-rig.yaml", "--set", "layers.cavity.gap=2 s"), "labctl")

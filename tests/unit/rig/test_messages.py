@@ -21,6 +21,7 @@ def test_a_message_arrives_with_its_arrays_and_their_types() -> None:
         "status": np.zeros(2, np.uint8),
         "none": np.zeros((0, 3), np.float32),
         "across": np.arange(6.0).reshape(2, 3).T,
+        "single": np.array(2.5),
     }
     stream = io.BytesIO(encode({"kind": "chunk", "of": 3, "text": "µ\n"}, arrays) + encode({"kind": "beat"}))
     message = read_message(stream)
@@ -28,6 +29,7 @@ def test_a_message_arrives_with_its_arrays_and_their_types() -> None:
     assert dict(message.head) == {"kind": "chunk", "of": 3, "text": "µ\n"}
     for name, array in arrays.items():
         assert message.arrays[name].dtype == array.dtype
+        assert message.arrays[name].shape == array.shape
         np.testing.assert_array_equal(message.arrays[name], array)
         message.arrays[name][...] = 0
     assert read_message(stream).kind == "beat"
