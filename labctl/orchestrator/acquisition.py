@@ -97,7 +97,8 @@ class Rows:
 class Counters:
     """What has been spent: rows used by purpose, passes sent now, their hardware seconds, rows rejected and repeated.
 
-    `used` counts rows from the log and from hardware alike; `sent` only what this process put through hardware.
+    `used` counts rows from the log and from hardware alike; `sent` only what this process put through hardware, for
+    `sent_hardware_s`, in which layers that are measured at once count once.
     """
 
     used: dict[str, int] = field(default_factory=dict[str, int])
@@ -353,12 +354,16 @@ class Acquisition:
             rows, pending = answer.rows, answer.pending
             sendings.append(Sending(layers[rows.block], rows.drives.take(pending, axis=0), rows.first_id + pending))
         failures: list[tuple[PhysicalLayer, InstrumentError]] = []
+        spent_s = [0.0] * len(sendings)
         with closing(measured(sendings, self._stop)) as chunks:
             for number, chunk in chunks:
+                layer, longest_s = sendings[number].layer, max(spent_s)
                 if isinstance(chunk, InstrumentError):
-                    failures.append((sendings[number].layer, chunk))
-                else:
-                    self._keep(sendings[number].layer, answers[number], chunk)
+                    failures.append((layer, chunk))
+                    continue
+                spent_s[number] += len(chunk.ids) * layer.info.nominal_pass_s
+                self.counters.sent_hardware_s += max(spent_s) - longest_s
+                self._keep(layer, answers[number], chunk)
         return failures
 
     def _keep(self, layer: PhysicalLayer, answer: "_Answer", chunk: Responses) -> None:
@@ -370,7 +375,6 @@ class Acquisition:
         answer.done[kept] = True
         counters.sent += len(where)
         counters.last_id = int(chunk.ids[-1]) if len(chunk.ids) else counters.last_id
-        counters.sent_hardware_s += len(where) * layer.info.nominal_pass_s
         counters.rejected += int(np.count_nonzero(chunk.status))
         if self._record is not None:
             self._record.append(
