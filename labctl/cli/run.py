@@ -62,10 +62,8 @@ def command(
                 for schedule in possible
                 if schedule not in refused
             ]
-            as_asked = (
-                json.dumps(plans_as_json(plans, chosen, refused)) if as_json else plans_as_text(plans, chosen, refused)
-            )
-            click.echo(as_asked)
+            told = plans_as_text(plans, chosen, refused)
+            click.echo(json.dumps(plans_as_json(plans, chosen, refused)) if as_json else told)
             return
         with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
             folder, log = begin_run(loaded, bench, task, root)

@@ -106,7 +106,7 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
 def _require_pipeline(rigs: Mapping[str, Rig], layers: Sequence[PhysicalLayer], drift: Drift | None) -> None:
     reason = why_not_pipelined(rigs.values(), layers, drift)
     if reason is not None:
-        raise InputError(f'schedule is "pipelined", but {reason}; expected another schedule, or an experiment without')
+        raise InputError(f'schedule is "pipelined", but {reason}; expected joint')
 
 
 def build_task(
