@@ -46,8 +46,8 @@ BITS_PER_BYTE = 10
 
 PASS_BAUD = 115200
 SETTLE_S = 0.005
-PASS_S = BITS_PER_BYTE / PASS_BAUD * (2 * OVERHEAD + 32 // 8 + 1) + SETTLE_S + SWEEP_S
-"""Of a pattern of 32 elements and its acknowledgement, the settling, and a sweep."""
+PATTERN_S = BITS_PER_BYTE / PASS_BAUD * (2 * OVERHEAD + 32 // 8 + 1) + SETTLE_S
+"""A pattern of 32 elements, its acknowledgement and the settling; a sweep completes a pass."""
 
 BOX = """\
 schema: labctl/rig/1
@@ -235,7 +235,7 @@ def duty_row(*, repeats: int, epochs: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         desk = Path(folder)
         write_samples(desk, 100)
-        write_rig(desk, "rig")
+        write_rig(desk, "rig", SWEEP_S)
         (desk / "duty.yaml").write_text(EXPERIMENT.replace("EPOCHS", str(epochs)), encoding="utf-8")
         with simulated(desk / "rig.yaml"):
             shares = [_duty(desk) for _ in range(repeats)]
@@ -255,9 +255,10 @@ def write_samples(desk: Path, n: int) -> None:
     (desk / "samples.csv").write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
 
-def write_rig(desk: Path, name: str) -> None:
+def write_rig(desk: Path, name: str, sweep_s: float) -> None:
     """Write NAME.yaml, an analyser and a metasurface, and box.yaml, the cavity that virtual ones measure."""
-    changes = {"BAUD": PASS_BAUD, "SETTLE": SETTLE_S, "PASS": round(PASS_S, 6), "BANDWIDTH": 20 * PORTS / SWEEP_S}
+    pass_s = round(PATTERN_S + sweep_s, 6)
+    changes = {"BAUD": PASS_BAUD, "SETTLE": SETTLE_S, "PASS": pass_s, "BANDWIDTH": 20 * PORTS / sweep_s}
     rig = RIG
     for word, value in changes.items():
         rig = rig.replace(word, f"{value:g}")
@@ -283,7 +284,7 @@ def _duty(desk: Path) -> float:
     result, _ = run_experiment(desk / "duty.yaml", desk / "runs")
     with LogReader(Path(result["run"]) / LOG_NAME) as reader:
         times_s = np.concatenate([part.time_s[part.purposes == "train"] for part in reader.passes()])
-    return float((len(times_s) - 1) * PASS_S / (times_s.max() - times_s.min()))
+    return float((len(times_s) - 1) * (PATTERN_S + SWEEP_S) / (times_s.max() - times_s.min()))
 
 
 def _allowed_s(n_bytes: int) -> float:

@@ -19,8 +19,9 @@ from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 
 BLOCKS = 3
-SAMPLES = 120
-BATCH = 4
+SAMPLES = 60
+BATCH = 2
+SWEEP_S = 0.1
 
 ON_THE_WIRE = f"""\
 schema: labctl/experiment/1
@@ -87,7 +88,7 @@ def speedup_row(*, repeats: int, samples: int = SAMPLES) -> Row:
         write_samples(desk, samples)
         (desk / "experiment.yaml").write_text(ON_THE_WIRE, encoding="utf-8")
         for number in range(1, BLOCKS + 1):
-            write_rig(desk, f"rig{number}")
+            write_rig(desk, f"rig{number}", SWEEP_S)
             benches.enter_context(simulated(desk / f"rig{number}.yaml"))
         rates = [[_steps_per_hour(desk, schedule) for schedule in SCHEDULES] for _ in range(repeats)]
     joint, pipelined = np.array(rates).T

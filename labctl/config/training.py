@@ -37,7 +37,7 @@ class _Rule(Settings):
     def _pipelined_blocks_learn_alone(cls, schedule: object) -> object:
         possible = get_args(cls.model_fields["schedule"].annotation)
         if schedule == "pipelined" and schedule not in possible:
-            what = 'schedule is "pipelined", but this rule does not train every block by itself'
+            what = "blocks cannot be measured at once, as this rule does not train every block by itself"
             raise ValueError(f"{what}; expected {' or '.join(possible)}")
         return schedule
 
