@@ -46,6 +46,8 @@ BITS_PER_BYTE = 10
 
 PASS_BAUD = 115200
 SETTLE_S = 0.005
+PATTERN_S = BITS_PER_BYTE / PASS_BAUD * (2 * OVERHEAD + 32 // 8 + 1) + SETTLE_S
+"""A pattern of 32 elements, its acknowledgement and the settling; a sweep completes a pass."""
 
 BOX = """\
 schema: labctl/rig/1
@@ -230,36 +232,42 @@ def duty_row(*, repeats: int, epochs: int) -> Row:
     labctl's: reading patterns back, reading sweeps out, learning, the record. The run is a user's: `labctl run` on the
     virtual instruments of `labctl simulate`.
     """
-    pass_s = _allowed_s(2 * OVERHEAD + 32 // 8 + 1) + SETTLE_S + SWEEP_S
     with tempfile.TemporaryDirectory() as folder:
         desk = Path(folder)
-        _write_desk(desk, pass_s, epochs)
-        with _simulated(desk / "rig.yaml"):
-            shares = [_duty(desk, pass_s) for _ in range(repeats)]
+        write_samples(desk, 100)
+        write_rig(desk, "rig", SWEEP_S)
+        (desk / "duty.yaml").write_text(EXPERIMENT.replace("EPOCHS", str(epochs)), encoding="utf-8")
+        with simulated(desk / "rig.yaml"):
+            shares = [_duty(desk) for _ in range(repeats)]
     row = over_repeats("duty.microwave", shares, "share")
     return replace(row, aim=row.held_against(Target(">=", 0.97)))
 
 
-def _write_desk(desk: Path, pass_s: float, epochs: int) -> None:
+def write_samples(desk: Path, n: int) -> None:
+    """Write samples.csv: `n` samples of three overlapping classes."""
     rng = np.random.default_rng(0)
-    classes = np.arange(100) % 3
-    features = rng.standard_normal((100, 13)) + classes[:, None]
+    classes = np.arange(n) % 3
+    features = rng.standard_normal((n, 13)) + classes[:, None]
     lines = [
         ",".join([*(f"{value:.4f}" for value in row), f"class{c}"]) for row, c in zip(features, classes, strict=True)
     ]
     head = ",".join([*(f"feature{n}" for n in range(13)), "class"])
     (desk / "samples.csv").write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
-    changes = {"BAUD": PASS_BAUD, "SETTLE": SETTLE_S, "PASS": round(pass_s, 6), "BANDWIDTH": 20 * PORTS / SWEEP_S}
+
+
+def write_rig(desk: Path, name: str, sweep_s: float) -> None:
+    """Write NAME.yaml, an analyser and a metasurface, and box.yaml, the cavity that virtual ones measure."""
+    pass_s = round(PATTERN_S + sweep_s, 6)
+    changes = {"BAUD": PASS_BAUD, "SETTLE": SETTLE_S, "PASS": pass_s, "BANDWIDTH": 20 * PORTS / sweep_s}
     rig = RIG
     for word, value in changes.items():
         rig = rig.replace(word, f"{value:g}")
-    (desk / "rig.yaml").write_text(rig, encoding="utf-8")
+    (desk / f"{name}.yaml").write_text(rig, encoding="utf-8")
     (desk / "box.yaml").write_text(BOX, encoding="utf-8")
-    (desk / "duty.yaml").write_text(EXPERIMENT.replace("EPOCHS", str(epochs)), encoding="utf-8")
 
 
 @contextmanager
-def _simulated(rig: Path) -> Generator[None]:
+def simulated(rig: Path) -> Generator[None]:
     """Run `labctl simulate` beside what is done; it has made a first pass when this begins."""
     labctl = str(Path(sys.executable).with_name("labctl"))
     command = [labctl, "simulate", str(rig), "--cavity", str(rig.with_name("box.yaml"))]
@@ -272,11 +280,11 @@ def _simulated(rig: Path) -> Generator[None]:
             simulator.send_signal(signal.SIGTERM)
 
 
-def _duty(desk: Path, pass_s: float) -> float:
+def _duty(desk: Path) -> float:
     result, _ = run_experiment(desk / "duty.yaml", desk / "runs")
     with LogReader(Path(result["run"]) / LOG_NAME) as reader:
         times_s = np.concatenate([part.time_s[part.purposes == "train"] for part in reader.passes()])
-    return float((len(times_s) - 1) * pass_s / (times_s.max() - times_s.min()))
+    return float((len(times_s) - 1) * (PATTERN_S + SWEEP_S) / (times_s.max() - times_s.min()))
 
 
 def _allowed_s(n_bytes: int) -> float:

@@ -1,13 +1,13 @@
 """How the cost of a run is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from labctl.monitor.progress import duration
 from labctl.orchestrator.plan import Plan
 
 
-def plans_as_text(plans: Sequence[Plan], chosen: str) -> str:
-    """Return a table with a line per schedule, the chosen one marked."""
+def plans_as_text(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]) -> str:
+    """Return a table with a line per schedule, the chosen one marked, and why others are `refused` here."""
     header = f"{'schedule':<12} {'training passes':>16} {'test passes':>12} {'hardware time':>14} {'disk':>10}"
     lines = [
         f"{plan.schedule + (' *' if plan.schedule == chosen else ''):<12} {plan.training_passes:>16,} "
@@ -16,13 +16,15 @@ def plans_as_text(plans: Sequence[Plan], chosen: str) -> str:
     ]
     references = [f"{plan.schedule} {plan.reference_passes:,}" for plan in plans if plan.reference_passes]
     watched = [f"besides these at most so many reference passes: {', '.join(references)}"] if references else []
-    return "\n".join([header, *lines, "* the schedule the experiment asks for", *watched])
+    reasons = [f"not {schedule}: {reason}" for schedule, reason in refused.items()]
+    return "\n".join([header, *lines, "* the schedule the experiment asks for", *reasons, *watched])
 
 
-def plans_as_json(plans: Sequence[Plan], chosen: str) -> dict[str, object]:
+def plans_as_json(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]) -> dict[str, object]:
     """Return the same as JSON values."""
     return {
         "chosen": chosen,
+        "refused": dict(refused),
         "schedules": {
             plan.schedule: {
                 "training_passes": plan.training_passes,

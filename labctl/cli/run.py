@@ -13,6 +13,7 @@ from labctl.config.loading import load_experiment
 from labctl.config.training import schedules_of
 from labctl.orchestrator.assembly import build_bench, build_task
 from labctl.orchestrator.first_drives import check_first_drives
+from labctl.orchestrator.pipelined import why_not_pipelined
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic
@@ -52,12 +53,17 @@ def command(
             sizes = len(task.data.train_y), len(task.data.test_y)
             every = loaded.experiment.record.checkpoint_every
             training = loaded.experiment.training
+            drift, chosen = loaded.experiment.drift, training.schedule
+            reason = why_not_pipelined(bench.rigs.values(), bench.layers, drift)
+            possible = schedules_of(training)
+            refused = {"pipelined": reason} if reason is not None and "pipelined" in possible else {}
             plans = [
-                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every, drift=loaded.experiment.drift)
-                for schedule in schedules_of(training)
+                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every, drift=drift)
+                for schedule in possible
+                if schedule not in refused
             ]
-            chosen = training.schedule
-            click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))
+            told = plans_as_text(plans, chosen, refused)
+            click.echo(json.dumps(plans_as_json(plans, chosen, refused)) if as_json else told)
             return
         with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
             folder, log = begin_run(loaded, bench, task, root)

@@ -296,7 +296,7 @@ class Experiment(Settings):
     def _shifted_images_are_new_passes(self) -> Self:
         if not getattr(self.training, "shifts", 0):
             return self
-        if self.training.schedule != "joint":
+        if self.training.schedule not in ("joint", "pipelined"):
             what = f'shifted images are new drives in every epoch, but schedule is "{self.training.schedule}"'
             raise SettingError(("training", "shifts"), f"{what}; expected shifts: 0 or schedule: joint")
         if self.data.normalise not in ("max", "none"):

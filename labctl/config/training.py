@@ -3,13 +3,13 @@
 from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from labctl.config.names import FileName
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
 
-Schedule = Literal["joint", "cached", "greedy"]
+Schedule = Literal["joint", "cached", "greedy", "pipelined"]
 Precision = Literal["float32", "float64"]
 
 
@@ -32,6 +32,15 @@ class _Rule(Settings):
 
     precision: Precision = Field(default="float32", description="number type of the weights")
 
+    @field_validator("schedule", mode="before", check_fields=False)
+    @classmethod
+    def _pipelined_blocks_learn_alone(cls, schedule: object) -> object:
+        possible = get_args(cls.model_fields["schedule"].annotation)
+        if schedule == "pipelined" and schedule not in possible:
+            what = "blocks cannot be measured at once, as this rule does not train every block by itself"
+            raise ValueError(f"{what}; expected {' or '.join(possible)}")
+        return schedule
+
 
 class Gradual(_Rule):
     """What all rules that learn step by step are told."""
@@ -52,7 +61,7 @@ class _AnySchedule(Gradual):
     schedule: Schedule = Field(
         default="cached",
         description="joint: measure whatever is asked for; cached: what no weight changes only once; greedy: train "
-        "block after block, each cached",
+        "block after block, each cached; pipelined: as joint, blocks on separate instruments at once",
     )
 
 
@@ -122,13 +131,18 @@ class ReferencePhyllTraining(_BlockByBlock, _AnySchedule):
     theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the classes")
 
 
-class ContrastivePhyllTraining(_AllBlocksAtOnce):
+class ContrastivePhyllTraining(Gradual):
     """Unsupervised: each block tells a sample's second view from other samples'; a ridge readout learns the classes.
 
     The readout takes one epoch more.
     """
 
     rule: Literal["phyll-contrastive"]
+    schedule: Literal["joint", "cached", "pipelined"] = Field(
+        default="cached",
+        description="cached: measure what no weight changes only once; joint: never; pipelined: as joint, blocks on "
+        "separate instruments at once",
+    )
     batch: int = Field(default=100, ge=2, description="samples per update, which are each other's negatives")
     theta: float = Field(default=10.0, gt=0, description="sharpness of the softmax over the samples of a batch")
     view_shift: int = Field(default=0, ge=0, description="pixels by which a second view is shifted at most")

@@ -7,7 +7,8 @@ from there and never measured again.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -33,6 +34,7 @@ from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.references import LOOKS, DriftGuard
 from labctl.orchestrator.stopping import stopped
 from labctl.orchestrator.switching import Switching
+from labctl.orchestrator.together import Sending, measured
 from labctl.record.passes import REPEATS_PER_ID, PassRows
 
 _OK = int(RowStatus.OK)
@@ -80,6 +82,7 @@ class Rows:
     block: int
     purpose: Purpose
     first_id: int
+    step: int
     samples: NDArray[np.int64]
     labels: NDArray[np.int64]
     drives: Drives
@@ -94,7 +97,8 @@ class Rows:
 class Counters:
     """What has been spent: rows used by purpose, passes sent now, their hardware seconds, rows rejected and repeated.
 
-    `used` counts rows from the log and from hardware alike; `sent` only what this process put through hardware.
+    `used` counts rows from the log and from hardware alike; `sent` only what this process put through hardware, for
+    `sent_hardware_s`, in which layers that are measured at once count once.
     """
 
     used: dict[str, int] = field(default_factory=dict[str, int])
@@ -167,17 +171,28 @@ class Acquisition:
         training responses there are have become worthless, `InstrumentError` when rows keep failing,
         `DriveError` before anything is sent, `RecordError` when rows are missing and there is no hardware.
         """
-        rows, order = self._rows(request)
+        rows, order = self._rows(request, self.step)
         if self._guard is not None:
             rows = self._after_looks(self._guard, rows)
         self.next_id = rows.first_id + len(order)
-        values, _ = self._responses(rows)
+        (values,), _ = self._responses(rows)
         if self._guard is not None:
             self._guard.count(request.block, len(order))
             values = self._guard.corrected(request.block, values)
-        requested = np.empty_like(values)
-        requested[order] = values
-        return mean_of_reads(requested.reshape(*request.labels.shape, -1, values.shape[1]))
+        return _as_requested(request, values, order)
+
+    def acquire_together(self, requests: Mapping[int, Measure]) -> list[ResponseValues]:
+        """Return the responses to requests by step, each of a block of its own, their layers measured at once.
+
+        Ids are given out in the order of `requests`, whichever row comes first. No guard looks. Raises as `acquire`.
+        """
+        asked: list[tuple[Rows, NDArray[np.int64]]] = []
+        for step, request in requests.items():
+            asked.append(self._rows(request, step))
+            self.next_id += len(asked[-1][1])
+        values, _ = self._responses(*(rows for rows, _ in asked))
+        orders = [order for _, order in asked]
+        return [_as_requested(*each) for each in zip(requests.values(), values, orders, strict=True)]
 
     def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
         """Return the gradient (n, n_inputs) that the layer of the request's block tells of itself.
@@ -198,8 +213,8 @@ class Acquisition:
         """
         self._wanted[request.block] = request.values
 
-    def _rows(self, request: Measure) -> tuple[Rows, NDArray[np.int64]]:
-        """Return the rows of a request, and where in it (groups, k, reads) each of them belongs.
+    def _rows(self, request: Measure, step: int) -> tuple[Rows, NDArray[np.int64]]:
+        """Return the rows of a request of `step`, and where in it (groups, k, reads) each of them belongs.
 
         Each response asked for takes as many rows as its block takes reads.
         """
@@ -214,23 +229,30 @@ class Acquisition:
             request.block,
             request.purpose,
             self.next_id,
+            step,
             samples=request.samples.take(groups_wanted),
             labels=request.labels.take(wanted),
             drives=encoded.drives.take(wanted, axis=0),
         )
         return rows, order
 
-    def _responses(self, rows: Rows) -> tuple[ResponseValues, bool]:
-        """Return the responses (n, n_outputs) to rows, and whether any was measured now."""
+    def _responses(self, *asked: Rows) -> tuple[list[ResponseValues], bool]:
+        """Return the responses (n, n_outputs) to rows of different blocks, and whether any was measured now."""
+        answers = [self._recorded_part(rows) for rows in asked]
+        missing = [answer for answer in answers if not answer.complete]
+        if missing:
+            self._measure(missing)
+        used = self.counters.used
+        for rows in asked:
+            used[rows.purpose] = used.get(rows.purpose, 0) + len(rows.samples)
+        return [answer.values for answer in answers], bool(missing)
+
+    def _recorded_part(self, rows: Rows) -> "_Answer":
+        """Return what the record holds of `rows`."""
         info = self._infos[rows.block]
         values = np.empty((len(rows.samples), info.n_outputs), dtype=info.response_dtype)
         done = np.zeros(len(values), np.bool_) if self._recorded is None else self._recorded.fill(rows, values)
-        missing = bool(np.count_nonzero(done) < len(done))
-        if missing:
-            self._measure(rows, values, done)
-        used = self.counters.used
-        used[rows.purpose] = used.get(rows.purpose, 0) + len(values)
-        return values, missing
+        return _Answer(rows, values, done)
 
     def _after_looks(self, guard: DriftGuard, rows: Rows) -> Rows:
         """Look at the layer first where that is due; return `rows` with the ids that come after."""
@@ -239,8 +261,8 @@ class Acquisition:
         while self._look_is_due(guard, block):
             purpose, references = guard.look_at(block)
             first_id = self.next_id
-            look = Rows(block, purpose, first_id, references.samples, references.labels, references.drives)
-            values, live = self._responses(look)
+            look = Rows(block, purpose, first_id, self.step, references.samples, references.labels, references.drives)
+            (values,), live = self._responses(look)
             self.next_id = first_id + len(values)
             trains = rows.purpose in ("train", "statistics")
             guard.conclude(block, first_id, values, live=live, retrain=trains)
@@ -253,38 +275,45 @@ class Acquisition:
             return recorded in LOOKS
         return self._layers is not None and guard.is_due(block)
 
-    def _measure(self, rows: Rows, values: ResponseValues, done: NDArray[np.bool_]) -> None:
-        """Measure the rows that are not `done`, repeating rejected ones as often as allowed."""
+    def _measure(self, answers: Sequence["_Answer"]) -> None:
+        """Measure the rows that are missing, repeating rejected ones as often as allowed."""
         if self._layers is None:
-            missing = rows.first_id + int(np.argmin(done))
-            raise RecordError(f"pass {missing} ({rows.purpose}) is not in the log")
-        layer = self._layers[rows.block]
-        self._hold_state(layer)
-        self._write_parameters(layer, rows.block)
-        first = 0 if self._recorded is None else self._recorded.attempts(rows)
-        last = min(first + self._retries, REPEATS_PER_ID - 1)
-        repeat = first
-        while repeat <= last:
-            (pending,) = (~done).nonzero()
+            raise RecordError(f"pass {answers[0].first_missing} ({answers[0].rows.purpose}) is not in the log")
+        for answer in answers:
+            layer = self._layers[answer.rows.block]
+            self._hold_state(layer)
+            self._write_parameters(layer, answer.rows.block)
+            answer.repeat = 0 if self._recorded is None else self._recorded.attempts(answer.rows)
+            answer.last_repeat = min(answer.repeat + self._retries, REPEATS_PER_ID - 1)
+        while answers:
             self.heed_stop()
-            self.counters.sent_hardware_s += self._switching.use(rows.block)
-            try:
-                self._attempt(layer, rows, pending, repeat, values, done)
-            except InstrumentError as failure:
+            for answer in answers:
+                self.counters.sent_hardware_s += self._switching.use(answer.rows.block)
+            failures = self._attempt(self._layers, answers)
+            for layer, failure in failures:
                 self._recover(layer, failure, self.counters.sent)
                 self._write_again(self._layers)
                 self._hold_state(layer)
-                last = min(last + 1, REPEATS_PER_ID - 1)  # it was none of the rows' own
-            repeat += 1
-            if np.count_nonzero(done) == len(done):
-                return
-            self.heed_stop()
-            _log.warning("%d of %d rows of %s rejected, repeating", (~done).sum(), len(pending), layer.info.name)
-        raise InstrumentError(
-            layer.info.name,
-            f"row {rows.first_id + int(np.argmin(done))} was rejected {last + 1} times in a row; "
-            "see the pass log for its status, and mend the cause before `labctl resume`",
-        )
+            if failures:  # they were none of the rows' own, nor of those that were broken off with them
+                for answer in answers:
+                    answer.last_repeat = min(answer.last_repeat + 1, REPEATS_PER_ID - 1)
+            answers = [answer for answer in answers if not answer.complete]
+            if answers:
+                self.heed_stop()
+            for answer in answers:
+                self._repeat(self._layers[answer.rows.block].info.name, answer)
+
+    def _repeat(self, layer: str, answer: "_Answer") -> None:
+        """Go on to the next repeat of rows that are still missing. Raises `InstrumentError` when it is one too many."""
+        n_missing = len(answer.done) - np.count_nonzero(answer.done)
+        _log.warning("%d of %d rows of %s rejected, repeating", n_missing, len(answer.pending), layer)
+        answer.repeat += 1
+        if answer.repeat > answer.last_repeat:
+            raise InstrumentError(
+                layer,
+                f"row {answer.first_missing} was rejected {answer.repeat} times in a row; "
+                "see the pass log for its status, and mend the cause before `labctl resume`",
+            )
 
     def _write_parameters(self, layer: PhysicalLayer, block: int) -> None:
         """Bring the layer into the state that its block wants, if it is not; it is held there from now on."""
@@ -316,42 +345,43 @@ class Acquisition:
             )
 
     def _attempt(
-        self,
-        layer: PhysicalLayer,
-        rows: Rows,
-        pending: NDArray[np.int64],
-        repeat: int,
-        values: ResponseValues,
-        done: NDArray[np.bool_],
-    ) -> None:
-        """Send the `pending` rows once; keep the good ones in `values`, all of them in the record."""
-        ids = rows.first_id + pending
-        received = 0
-        for chunk in layer.measure(rows.drives.take(pending, axis=0), ids, stop=self._stop):
-            expected = slice(received, received + len(chunk.ids))
-            where = pending[expected]
-            _check_chunk(layer.info, chunk, ids[expected])
-            received += len(chunk.ids)
-            good: NDArray[np.int64] = (chunk.status == _OK).nonzero()[0]
-            kept = where.take(good)
-            values[kept] = chunk.values.take(good, axis=0)
-            done[kept] = True
-            self._keep(layer, rows, where, repeat, chunk)
-        if received < len(pending) and not self._stop.is_set():
-            raise InstrumentError(layer.info.name, f"returned {received} of {len(pending)} rows without saying why")
+        self, layers: Sequence[PhysicalLayer], answers: Sequence["_Answer"]
+    ) -> list[tuple[PhysicalLayer, InstrumentError]]:
+        """Send the missing rows once, all layers at once; return those that failed, and how."""
+        sendings: list[Sending] = []
+        for answer in answers:
+            answer.send_missing()
+            rows, pending = answer.rows, answer.pending
+            sendings.append(Sending(layers[rows.block], rows.drives.take(pending, axis=0), rows.first_id + pending))
+        failures: list[tuple[PhysicalLayer, InstrumentError]] = []
+        spent_s = [0.0] * len(sendings)
+        with closing(measured(sendings, self._stop)) as chunks:
+            for number, chunk in chunks:
+                layer, longest_s = sendings[number].layer, max(spent_s)
+                if isinstance(chunk, InstrumentError):
+                    failures.append((layer, chunk))
+                    continue
+                spent_s[number] += len(chunk.ids) * layer.info.nominal_pass_s
+                self.counters.sent_hardware_s += max(spent_s) - longest_s
+                self._keep(layer, answers[number], chunk)
+        return failures
 
-    def _keep(self, layer: PhysicalLayer, rows: Rows, where: NDArray[np.int64], repeat: int, chunk: Responses) -> None:
-        counters = self.counters
+    def _keep(self, layer: PhysicalLayer, answer: "_Answer", chunk: Responses) -> None:
+        """Keep a chunk of the pending rows in the record, and the good ones as answer."""
+        where, rows, counters = answer.received(len(chunk.ids)), answer.rows, self.counters
+        good: NDArray[np.int64] = (chunk.status == _OK).nonzero()[0]
+        kept = where.take(good)
+        answer.values[kept] = chunk.values.take(good, axis=0)
+        answer.done[kept] = True
         counters.sent += len(where)
         counters.last_id = int(chunk.ids[-1]) if len(chunk.ids) else counters.last_id
-        counters.sent_hardware_s += len(where) * layer.info.nominal_pass_s
         counters.rejected += int(np.count_nonzero(chunk.status))
         if self._record is not None:
             self._record.append(
                 PassRows(
                     ids=chunk.ids,
-                    repeat=repeat,
-                    step=self.step,
+                    repeat=answer.repeat,
+                    step=rows.step,
                     block=rows.block,
                     purpose=rows.purpose,
                     samples=rows.samples.take(where),
@@ -368,19 +398,45 @@ class Acquisition:
             self._on_rows(counters)
 
 
-def _check_chunk(info: LayerInfo, chunk: Responses, expected: RowIds) -> None:
-    """Raise `InstrumentError` unless the chunk is what was asked for: a wrong pairing must never be learnt from."""
-    if not np.array_equal(chunk.ids, expected):
-        raise InstrumentError(info.name, f"answered rows {chunk.ids[:3]}... where {expected[:3]}... were next")
-    if chunk.values.shape != (len(expected), info.n_outputs) or chunk.values.dtype != info.response_dtype:
-        raise InstrumentError(
-            info.name,
-            f"answered {chunk.values.dtype} values of shape {chunk.values.shape}, "
-            f"promised {info.response_dtype} of shape {(len(expected), info.n_outputs)}",
-        )
-    finite = np.isfinite(chunk.values)
-    if np.count_nonzero(finite) == finite.size:
-        return
-    wrong = (chunk.status == _OK) & ~finite.all(axis=1)
-    if wrong.any():
-        raise InstrumentError(info.name, f"row {expected[int(np.argmax(wrong))]} is marked good but is not finite")
+@dataclass(eq=False)
+class _Answer:
+    """Rows with their responses `values` (n, n_outputs) as far as they are `done` (n,), and the attempt at the rest.
+
+    `pending` are the indices of the rows sent last, `repeat` counts attempts from 0, `last_repeat` is allowed.
+    """
+
+    rows: Rows
+    values: ResponseValues
+    done: NDArray[np.bool_]
+    repeat: int = 0
+    last_repeat: int = 0
+    pending: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _n_received: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is done."""
+        return bool(np.count_nonzero(self.done) == len(self.done))
+
+    @property
+    def first_missing(self) -> int:
+        """The id of the first row that is not done."""
+        return self.rows.first_id + int(np.argmin(self.done))
+
+    def send_missing(self) -> None:
+        """Have all rows on their way that are not done."""
+        (self.pending,) = (~self.done).nonzero()
+        self._n_received = 0
+
+    def received(self, n: int) -> NDArray[np.int64]:
+        """Return the indices of the next `n` rows on their way."""
+        where = self.pending[self._n_received : self._n_received + n]
+        self._n_received += n
+        return where
+
+
+def _as_requested(request: Measure, values: ResponseValues, order: NDArray[np.int64]) -> ResponseValues:
+    """Return the answer to a request: `values` (n, n_outputs) put in place by `order` (n,), each the mean of reads."""
+    requested = np.empty_like(values)
+    requested[order] = values
+    return mean_of_reads(requested.reshape(*request.labels.shape, -1, values.shape[1]))

@@ -9,6 +9,7 @@ import numpy as np
 from labctl.config.experiment import Experiment
 from labctl.config.loading import LoadedExperiment, resolve_path
 from labctl.config.placing import errors_at
+from labctl.config.unattended import Drift
 from labctl.contract.errors import InputError
 from labctl.contract.layer import LayerInfo, PhysicalLayer
 from labctl.data.load import PreparedData, load_dataset, prepare
@@ -19,6 +20,7 @@ from labctl.learning.rules import make_rule
 from labctl.network.label import Vectors
 from labctl.network.network import MisfitError, build_network
 from labctl.orchestrator.acquisition import Acquisition
+from labctl.orchestrator.pipelined import Pipelined, why_not_pipelined
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.record.bundle import read_bundle
 from labctl.rig.client import hosted
@@ -57,6 +59,8 @@ class Task:
         """Return the schedule the experiment asks for."""
         if self.experiment.training.schedule == "joint":
             return Joint(acquisition)
+        if self.experiment.training.schedule == "pipelined":
+            return Pipelined(acquisition)
         return Cached(acquisition, self.rule.network, self.features)
 
 
@@ -93,7 +97,16 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
     for number, block in enumerate(loaded.experiment.network.blocks):
         with errors_at(loaded.document, "network", "blocks", number, "layer"):
             layers.append(find_layer(rigs, block.layer))
+    if loaded.experiment.training.schedule == "pipelined":
+        with errors_at(loaded.document, "training", "schedule"):
+            _require_pipeline(rigs, layers, loaded.experiment.drift)
     return Bench(rigs, tuple(layers))
+
+
+def _require_pipeline(rigs: Mapping[str, Rig], layers: Sequence[PhysicalLayer], drift: Drift | None) -> None:
+    reason = why_not_pipelined(rigs.values(), layers, drift)
+    if reason is not None:
+        raise InputError(f'schedule is "pipelined", but {reason}; expected joint')
 
 
 def build_task(

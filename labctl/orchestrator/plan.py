@@ -48,7 +48,7 @@ def plan_run(
     Layers that are watched for `drift` are looked at between two requests, so at most as often as is counted here.
     """
     candidates = len(rule.network.label.candidates)
-    keeping = {"joint": range(0), "cached": range(1), "greedy": range(len(infos))}[schedule]
+    keeping = {"cached": range(1), "greedy": range(len(infos))}.get(schedule, range(0))
     training = [_training_rows(rule, block, n_train, keeps=block in keeping) for block in range(len(infos))]
     reads = [block.reads for block in rule.network.blocks]
     training = [n * times for n, times in zip(training, reads, strict=True)]
@@ -57,6 +57,8 @@ def plan_run(
     passes = [sum(each) for each in zip(training, test, references, strict=True)]
     order = _order_of_use(schedule, len(infos), n_train, rule, n_test)
     seconds = sum(n * info.nominal_pass_s for n, info in zip(passes, infos, strict=True)) + switching_s(infos, order)
+    if schedule == "pipelined":
+        seconds -= _overlap_s(rule, infos, n_train)
     rows = sum(n * _row_bytes(info) for n, info in zip(passes, infos, strict=True))
     epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
     # Two are kept, and a third is written before the first of them goes.
@@ -76,14 +78,34 @@ def _training_rows(rule: LearningRule, block: int, n_train: int, *, keeps: bool)
 def _order_of_use(schedule: str, blocks: int, n_train: int, rule: LearningRule, n_test: int) -> Iterator[int]:
     """Yield the blocks in the order in which they are measured: statistics, the steps of every epoch, test."""
     steps = -(-n_train // rule.batch)
+    step_by_step = (1 + steps * rule.epochs, 0)
     whole, behind_the_first = {
-        "joint": (1 + steps * rule.epochs, 0),
+        "joint": step_by_step,
+        "pipelined": step_by_step,
         "cached": (1 + steps, steps * (rule.epochs - 1)) if n_train > STATISTICS_SAMPLES else (1, steps * rule.epochs),
         "greedy": (1, 0),
     }[schedule]
     yield from list(range(blocks)) * whole
     yield from list(range(1, blocks)) * behind_the_first
     yield from list(range(blocks)) * -(-n_test // SAMPLES_PER_ACQUISITION)
+
+
+def _overlap_s(rule: LearningRule, infos: Sequence[LayerInfo], n_train: int) -> float:
+    """Return the seconds that are saved by measuring the steps of an epoch in different blocks at once."""
+    batches = [min(rule.batch, n_train - start) for start in range(0, n_train, rule.batch)]
+    of_sample = [
+        (rule.demand(block).kept + rule.demand(block).fresh) * rule.network.blocks[block].reads * info.nominal_pass_s
+        for block, info in enumerate(infos)
+    ]
+    saved_s = 0.0
+    for tick in range(len(batches) + len(infos) - 1):
+        busy_s = [
+            batches[tick - block] * seconds
+            for block, seconds in enumerate(of_sample)
+            if 0 <= tick - block < len(batches)
+        ]
+        saved_s += sum(busy_s) - max(busy_s)
+    return saved_s
 
 
 def _looks(drift: Drift, passes: int) -> int:

@@ -1,6 +1,6 @@
 """The training loop: epochs and batches, every draw named by seed and epoch so that it can be repeated exactly."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -15,6 +15,7 @@ from labctl.network.label import Vectors
 from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.evaluation import score_samples
+from labctl.orchestrator.pipelined import Pipelined
 from labctl.orchestrator.references import Remixed
 from labctl.orchestrator.schedules import Cached, Schedule, carry_out
 
@@ -143,24 +144,35 @@ class Training:
 
     def _epoch(self, epoch: int, blocks: range) -> Metrics:
         self._whole = True
-        generator = named_generator(self._seed, "epoch", epoch)
         self._acquisition.begin(named_generator(self._seed, "order", epoch))
-        order = generator.permutation(len(self._batch.samples))
         totals: dict[str, float] = {}
-        starts = range(0, len(order), self._rule.batch)
-        for start in starts:
-            self._acquisition.heed_stop()
-            batch = _part(self._batch, order[start : start + self._rule.batch])
-            if self._shifts is not None:
-                batch = replace(batch, features=self._shifts(batch.features, generator))
-            progress = (epoch % self._rule.epochs + start / len(order)) / self._rule.epochs
-            metrics = self._step(partial(self._rule.step, batch, generator, progress, blocks), epoch)
+        for metrics in self._carried_out(self._steps(epoch, blocks), epoch):
             if self._record is not None:
                 self._record.append_step(self._acquisition.step, epoch, metrics)
             self._acquisition.step += 1
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + value
-        return {name: total / len(starts) for name, total in totals.items()}
+        return {name: total / self._steps_per_epoch for name, total in totals.items()}
+
+    def _steps(self, epoch: int, blocks: range) -> Iterator[Callable[[], Requests[Metrics]]]:
+        """Yield what begins each step of an epoch, over and over if need be."""
+        generator = named_generator(self._seed, "epoch", epoch)
+        order = generator.permutation(len(self._batch.samples))
+        for start in range(0, len(order), self._rule.batch):
+            self._acquisition.heed_stop()
+            batch = _part(self._batch, order[start : start + self._rule.batch])
+            if self._shifts is not None:
+                batch = replace(batch, features=self._shifts(batch.features, generator))
+            progress = (epoch % self._rule.epochs + start / len(order)) / self._rule.epochs
+            yield partial(self._rule.step, batch, generator, progress, blocks)
+
+    def _carried_out(self, steps: Iterator[Callable[[], Requests[Metrics]]], epoch: int) -> Iterator[Metrics]:
+        """Yield the figures of steps one after the other, even where several are under way at once."""
+        if isinstance(self._schedule, Pipelined):
+            yield from self._schedule.carry_out_all(step() for step in steps)
+        else:
+            for step in steps:
+                yield self._step(step, epoch)
 
     def _report(self, epoch: int, metrics: Metrics) -> None:
         if self._record is None or self._observer is None:

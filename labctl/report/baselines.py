@@ -52,8 +52,8 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
 
     The rule is trained anew with the run's settings and seed for each baseline that needs it, never from the weights
     of an earlier model, which need not fit. The models of the physics are fitted to the run's recorded training passes.
-    `shuffled` needs every (sample, label) to be recorded, which the schedule `joint` does not do, nor do rules that
-    train without the hardware.
+    `shuffled` needs every (sample, label) to be recorded, which the schedules `joint` and `pipelined` do not do, nor do
+    rules that train without the hardware.
     """
     makers: dict[str, Callable[[LoadedExperiment, Task, LogReader], NDArray[np.bool_]]] = {
         "linear": lambda _loaded, task, _reader: _linear(task.data),
@@ -65,7 +65,8 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
     wanted = [
         name
         for name in loaded.experiment.report.baselines
-        if name != "shuffled" or (loaded.experiment.training.schedule != "joint" and task.rule.demand(0).kept)
+        if name != "shuffled"
+        or (loaded.experiment.training.schedule not in ("joint", "pipelined") and task.rule.demand(0).kept)
     ]
     anew = _from_the_seed(loaded)
     return [Baseline(name, makers[name](anew, task, reader)) for name in wanted]

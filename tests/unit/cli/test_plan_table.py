@@ -9,7 +9,7 @@ PLANS = [Plan("joint", 172_800, 3_590, 88_195.0, 123_456_789), Plan("cached", 14
 
 
 def test_one_line_per_schedule_and_the_chosen_one_marked() -> None:
-    header, joint, cached, legend = plans_as_text(PLANS, "cached").splitlines()
+    header, joint, cached, legend = plans_as_text(PLANS, "cached", {}).splitlines()
     assert header.split() == ["schedule", "training", "passes", "test", "passes", "hardware", "time", "disk"]
     assert joint.split() == ["joint", "172,800", "3,590", "24.5", "h", "123.5", "MB"]
     assert cached.split() == ["cached", "*", "14,380", "3,590", "2.5", "h", "9.0", "MB"]
@@ -17,10 +17,15 @@ def test_one_line_per_schedule_and_the_chosen_one_marked() -> None:
     assert legend.startswith("* ")
 
 
+def test_a_schedule_that_is_refused_says_why() -> None:
+    assert plans_as_text(PLANS, "cached", {"pipelined": "because"}).splitlines()[-1] == "not pipelined: because"
+
+
 @pytest.mark.parametrize("plan", PLANS)
 def test_programs_get_the_same_numbers(plan: Plan) -> None:
-    document = plans_as_json(PLANS, "joint")
+    document = plans_as_json(PLANS, "joint", {"pipelined": "why"})
     assert document["chosen"] == "joint"
+    assert document["refused"] == {"pipelined": "why"}
     schedules = document["schedules"]
     assert isinstance(schedules, dict)
     assert schedules[plan.schedule] == {

@@ -26,10 +26,10 @@ FAST = {"epochs": 12, "batch": 15, "optimizer": {"lr": 0.02}}
 TWIN = {"twin": {"passes": 150, "hidden": 16, "epochs": 40}}
 RULES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "readout": ({}, ("joint", "cached")),
-    "phyll": (FAST, ("joint", "cached", "greedy")),
-    "phyll-reference": (FAST, ("joint", "cached", "greedy")),
-    "phyll-contrastive": (FAST, ("joint", "cached")),
-    "forward-forward": (FAST, ("joint", "cached", "greedy")),
+    "phyll": (FAST, ("joint", "cached", "greedy", "pipelined")),
+    "phyll-reference": (FAST, ("joint", "cached", "greedy", "pipelined")),
+    "phyll-contrastive": (FAST, ("joint", "cached", "pipelined")),
+    "forward-forward": (FAST, ("joint", "cached", "greedy", "pipelined")),
     "feedback-alignment": (FAST, ("joint", "cached")),
     "physics-aware": (FAST | TWIN, ("joint", "cached")),
     "dual-adaptive": (FAST | TWIN, ("joint", "cached")),

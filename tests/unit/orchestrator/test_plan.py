@@ -28,7 +28,8 @@ PHYLL = {"rule": "phyll", "epochs": 2, "inner_steps": 1}
 @pytest.mark.parametrize(
     ("training", "schedule"),
     [
-        *((PHYLL, schedule) for schedule in ("joint", "cached", "greedy")),
+        *((PHYLL, schedule) for schedule in ("joint", "cached", "greedy", "pipelined")),
+        ({"rule": "phyll-contrastive", "epochs": 2}, "pipelined"),
         (PHYLL | {"negatives": 2}, "joint"),
         *((PHYLL | {"reads": 3}, schedule) for schedule in ("joint", "cached", "greedy")),
         *(({"rule": "readout"}, schedule) for schedule in ("joint", "cached")),
