@@ -9,14 +9,15 @@ from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.dryrun import plans_as_json, plans_as_text
 from labctl.cli.signals import say_stopping
-from labctl.config.loading import load_experiment
+from labctl.config.loading import LoadedExperiment, load_experiment
 from labctl.config.training import schedules_of
-from labctl.orchestrator.assembly import build_bench, build_task
+from labctl.config.unattended import Unattended
+from labctl.orchestrator.assembly import Bench, Task, build_bench, build_task
 from labctl.orchestrator.first_drives import check_first_drives
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic
-from labctl.orchestrator.stopping import stop_on_signals
+from labctl.orchestrator.stopping import StopRequest, stop_on_signals
 from labctl.rig.rig import opened
 
 
@@ -59,8 +60,25 @@ def command(
             chosen = training.schedule
             click.echo(json.dumps(plans_as_json(plans, chosen)) if as_json else plans_as_text(plans, chosen))
             return
-        with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
-            folder, log = begin_run(loaded, bench, task, root)
-            with resumable(folder, limits.notify), log:
-                take_to_its_end(folder, log, bench, task, stop, limits, quiet=as_json)
+        with stop_on_signals(say_stopping) as stop:
+            folder = measure_anew(loaded, bench, task, root, stop, limits, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)
+
+
+def measure_anew(
+    loaded: LoadedExperiment,
+    bench: Bench,
+    task: Task,
+    root: Path,
+    stop: StopRequest,
+    limits: Unattended,
+    *,
+    quiet: bool,
+    again: str | None = None,
+) -> Path:
+    """Train and test in a new folder in `root`, and return it; `again` is what goes on with it, if not resume."""
+    with opened(bench.rigs.values()):
+        folder, log = begin_run(loaded, bench, task, root)
+        with resumable(folder, limits.notify, again), log:
+            take_to_its_end(folder, log, bench, task, stop, limits, quiet=quiet)
+    return folder

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, m
 from pydantic_core import CoreSchema
 
 from labctl.config.names import FileName, LayerAddress, Name, PartName
+from labctl.config.rivals import Rivals
 from labctl.config.training import PhyllOptions, Training
 from labctl.config.unattended import Drift, Unattended
 from labctl.contract.driver import Settings
@@ -263,6 +264,7 @@ class Experiment(Settings):
     )
     unattended: Unattended = Field(default_factory=Unattended, description="limits of a run that nobody looks at")
     report: Report = Field(default_factory=Report, description="the report at the end")
+    compare: Rivals = Field(default_factory=dict)
 
     @property
     def rigs(self) -> dict[str, str]:

@@ -49,7 +49,7 @@ def conclude(folder: Path, loaded: LoadedExperiment, task: Task) -> Conclusion:
         if "baselines" not in kinds:
             _record_baselines(folder, loaded, compute_baselines(loaded, task, reader))
         write_page(reader, folder / "report.html")
-        return _summary(reader)
+        return summarise(reader)
 
 
 def _record_baselines(folder: Path, loaded: LoadedExperiment, baselines: list[Baseline]) -> None:
@@ -58,7 +58,8 @@ def _record_baselines(folder: Path, loaded: LoadedExperiment, baselines: list[Ba
         log.append_event("baselines", detail)
 
 
-def _summary(reader: LogReader) -> Conclusion:
+def summarise(reader: LogReader) -> Conclusion:
+    """Return the result of a run that has been tested and compared with its baselines."""
     meta, events = reader.meta(), {event.kind: event.detail for event in reader.events()}
     test = events["test"]
     infos = [reread_layer(block) for block in meta["blocks"]]
