@@ -46,7 +46,7 @@ def budget_as_text(planned: Mapping[str, Any]) -> str:
         f"{'passes left':>12} {'time left':>10} {'disk':>10}"
     )
     lines = [
-        f"{Kind(each['rule'], each['epochs'])!s:<32} {each['training_passes']:>15,} {each['test_passes']:>11,} "
+        f"{_name(each)} {each['training_passes']:>15,} {each['test_passes']:>11,} "
         f"{duration(each['hardware_s']):>10} {_left(each)}"
         for each in planned["rules"]
     ]
@@ -71,13 +71,17 @@ def results_as_text(data: Mapping[str, Any]) -> Iterator[str]:
     for each in data["rules"]:
         difference = "" if each["minus_first"] is None else _with_interval(each["minus_first"], "+.1f")
         yield (
-            f"{Kind(each['rule'], each['epochs'])!s:<32} {len(each['runs']):>5} "
+            f"{_name(each)} {len(each['runs']):>5} "
             f"{_with_interval(each['accuracy'], '.1f'):>22} {difference:>30} {each['training_passes']:>15,.0f} "
             f"{each['hardware_h']:>10.3g} {each['macs']:>9.2g} {each['arithmetic_j']:>13.2g}"
         )
     yield from (f"{rule} took no part: {reason}" for rule, reason in data["refused"].items())
     yield "what this cannot conclude:"
     yield from (f"* {each}" for each in data["cannot_conclude"])
+
+
+def _name(figures: Mapping[str, Any]) -> str:
+    return f"{Kind(*(figures[name] for name in Kind._fields))!s:<32}"
 
 
 def _with_interval(found: Mapping[str, Any], form: str) -> str:

@@ -190,6 +190,10 @@ def _as_text(folder: Path, conclusion: Conclusion) -> str:
     lines = [f"  {name:<20} {100 * accuracy:5.1f} %" for name, accuracy in conclusion.baselines.items()]
     if lines:
         lines = ["baselines on the same test samples:", *lines]
+    lines += [
+        f"disturbed on purpose: {each['what']}; {each['how']}, first in row {each['first_id']:,}"
+        for each in conclusion.disturbances
+    ]
     low, high = conclusion.interval
     simulated = "simulated hardware, " if conclusion.simulated else ""
     return "\n".join(
@@ -213,5 +217,6 @@ def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
         "hardware_s": conclusion.hardware_s,
         "simulated": conclusion.simulated,
         "macs": dict(conclusion.macs),
+        "disturbances": [dict(each) for each in conclusion.disturbances],
         "arithmetic_j": arithmetic_j(conclusion.macs),
     }

@@ -13,6 +13,7 @@ from labctl.config.loading import LoadedExperiment, load_experiment
 from labctl.config.training import schedules_of
 from labctl.config.unattended import Unattended
 from labctl.orchestrator.assembly import Bench, Task, build_bench, build_task
+from labctl.orchestrator.disturbing import check_disturbances
 from labctl.orchestrator.first_drives import check_first_drives
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import begin_run
@@ -49,6 +50,7 @@ def command(
         bench = build_bench(loaded)
         task = build_task(loaded, bench.infos, bench.offers)
         check_first_drives(loaded, bench, task)
+        check_disturbances(loaded, bench)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
             every = loaded.experiment.record.checkpoint_every

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from labctl.config.disturbances import Disturbance
 from labctl.config.names import FileName, LayerAddress, Name, PartName
 from labctl.config.rivals import Rivals
 from labctl.config.training import PhyllOptions, Training
@@ -261,6 +262,9 @@ class Experiment(Settings):
     record: Record = Field(default_factory=Record, description="the pass log")
     drift: Drift | None = Field(
         default=None, description="how layers are watched by reference passes; not at all unless given"
+    )
+    disturbances: tuple[Disturbance, ...] = Field(
+        default=(), description="what is changed on purpose while the run goes on, one after the other, for good"
     )
     unattended: Unattended = Field(default_factory=Unattended, description="limits of a run that nobody looks at")
     report: Report = Field(default_factory=Report, description="the report at the end")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from labctl.config.disturbances import in_words
 from labctl.config.errors import ConfigError
 from labctl.config.experiment import Experiment
 from labctl.config.loading import LoadedExperiment, load_experiment
@@ -18,6 +19,7 @@ from labctl.config.rivals import LABEL, RULES, require_rule, training_of
 from labctl.contract.errors import InputError, LabctlError
 from labctl.data.load import load_dataset
 from labctl.orchestrator.assembly import build_bench, build_task
+from labctl.orchestrator.disturbing import check_disturbances
 from labctl.orchestrator.first_drives import check_first_drives
 from labctl.orchestrator.plan import Plan, plan_run
 from labctl.orchestrator.runs import reopen
@@ -44,13 +46,18 @@ class Wanted:
 
 
 class Kind(NamedTuple):
-    """What cells that differ in their seed alone have in common; `epochs` is None where file or rule says how many."""
+    """What cells that differ in their seed alone have in common; `epochs` is None where file or rule says how many.
+
+    `disturbance` is the one of the plan that befalls them, alone and in words; None where nothing is disturbed.
+    """
 
     rule: str
     epochs: int | None = None
+    disturbance: str | None = None
 
     def __str__(self) -> str:
-        return self.rule if self.epochs is None else f"{self.rule}, {self.epochs} epochs"
+        epochs = None if self.epochs is None else f"{self.epochs} epochs"
+        return ", ".join(part for part in (self.rule, epochs, self.disturbance) if part is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +147,20 @@ class _Unusable(Exception):  # noqa: N818 - a state of affairs, not a defect
 
 
 def _cells_of(rule: str, wanted: Wanted, base: LoadedExperiment) -> Iterator[Cell]:
+    """Yield a rule's cells: undisturbed, then under each disturbance of the plan alone."""
     has_epochs = "epochs" in RULES[rule].model_fields
+    plan = base.experiment.disturbances
+    lasting: dict[str | None, list[object]] = {None: []}
+    for place, disturbance in enumerate(plan):
+        lasting[f"{place + 1}: {in_words(disturbance)}"] = [base.document.value(("disturbances", place))]
     for seed in wanted.seeds:
+        draw = [f"{key}={seed}" for key in wanted.vary]
         for epochs in wanted.epochs if has_epochs and wanted.epochs else (None,):
-            overrides = (*wanted.overrides, *_overrides(rule, base, epochs), *(f"{key}={seed}" for key in wanted.vary))
-            yield Cell(Kind(rule, epochs), seed, load_experiment(wanted.experiment, overrides, wanted.rig))
+            for disturbance, listed in lasting.items():
+                disturbed = [f"disturbances={json.dumps(listed)}"] if plan else []
+                overrides = (*wanted.overrides, *_overrides(rule, base, epochs), *disturbed, *draw)
+                loaded = load_experiment(wanted.experiment, overrides, wanted.rig)
+                yield Cell(Kind(rule, epochs, disturbance), seed, loaded)
 
 
 def _overrides(rule: str, base: LoadedExperiment, epochs: int | None) -> Sequence[str]:
@@ -190,6 +206,7 @@ def _plan(cell: Cell) -> Plan:
         bench = build_bench(loaded)
         task = build_task(loaded, bench.infos, bench.offers)
         check_first_drives(loaded, bench, task)
+        check_disturbances(loaded, bench)
     except ConfigError as error:
         raise _Unusable("; ".join(problem.message for problem in error.problems)) from error
     sizes = len(task.data.train_y), len(task.data.test_y)

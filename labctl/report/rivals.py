@@ -111,10 +111,22 @@ class Standings:
             by_kind[result.kind].append(result)
         return cls([Standing(kind, found) for kind, found in by_kind.items() if found])
 
+    @property
+    def undisturbed(self) -> list[Standing]:
+        """Those that nothing befell."""
+        return [each for each in self.all if each.kind.disturbance is None]
+
     def rival_of(self, standing: Standing) -> Standing | None:
-        """Return the first rule's standing with as many epochs, or else with most; None for the first rule itself."""
-        of_first = [each for each in self.all if each.kind.rule == self.all[0].kind.rule]
-        if standing in of_first:
+        """Return the first rule's standing, disturbed alike, with as many epochs or else with most.
+
+        None for the first rule itself, and where there is none.
+        """
+        of_first = [
+            each
+            for each in self.all
+            if each.kind.rule == self.all[0].kind.rule and each.kind.disturbance == standing.kind.disturbance
+        ]
+        if standing in of_first or not of_first:
             return None
         alike = [each for each in of_first if each.kind.epochs == standing.kind.epochs]
         return (alike or of_first)[-1]
@@ -124,3 +136,10 @@ class Standings:
         pairs = [(each, self.rival_of(each)) for each in self.all]
         found = [(each, None if rival is None else each.minus(rival)) for each, rival in pairs]
         return [(each, difference) for each, difference in found if difference is not None]
+
+    def disturbed(self) -> list[tuple[Standing, Standing, Difference]]:
+        """Return every disturbed standing with the same one undisturbed, and what the disturbance did, paired."""
+        calm = {each.kind: each for each in self.undisturbed}
+        pairs = [(calm.get(each.kind._replace(disturbance=None)), each) for each in self.all]
+        found = [(before, after, after.minus(before)) for before, after in pairs if before and before is not after]
+        return [(before, after, lost) for before, after, lost in found if lost is not None]

@@ -33,6 +33,7 @@ def rivals_page(comparison: Comparison, standings: Standings, folder: Path) -> M
         _table(standings),
         _against_prices(standings),
         _against_first(standings),
+        _disturbed(standings),
         _refused(comparison.refused),
         section(
             "What this cannot conclude", element("ul", *(element("li", each) for each in limits(comparison, standings)))
@@ -52,6 +53,10 @@ def as_data(comparison: Comparison, standings: Standings) -> dict[str, Any]:
         "against": standings.all[0].kind.rule if standings.all else None,
         "refused": dict(comparison.refused),
         "rules": [_entry(each, against.get(id(each))) for each in standings.all],
+        "disturbed": [
+            {**after.kind._asdict(), "before": before.accuracy.mean, "after_minus_before": _with_interval(lost)}
+            for before, after, lost in standings.disturbed()
+        ],
         "cannot_conclude": limits(comparison, standings),
     }
 
@@ -143,9 +148,9 @@ def _cells(standing: Standing, against: Difference | None) -> list[str]:
 
 
 def _against_prices(standings: Standings) -> Markup:
-    if not standings.all:
+    if not standings.undisturbed:
         return section("Accuracy and its price", paragraph("No run is finished yet."))
-    rules = dict.fromkeys(each.kind.rule for each in standings.all)
+    rules = dict.fromkeys(each.kind.rule for each in standings.undisturbed)
     drawn = [
         figure(
             name,
@@ -160,7 +165,9 @@ def _against_prices(standings: Standings) -> Markup:
 
 
 def _track(rule: str, price: str, standings: Standings) -> Track:
-    own = sorted((each for each in standings.all if each.kind.rule == rule), key=lambda each: each.figures[price])
+    own = sorted(
+        (each for each in standings.undisturbed if each.kind.rule == rule), key=lambda each: each.figures[price]
+    )
     accuracy = [each.accuracy for each in own]
     columns = [[each.figures[price] for each in own], *zip(*((a.mean, a.low, a.high) for a in accuracy), strict=True)]
     x, y, low, high = (np.array(column, np.float64) for column in columns)
@@ -168,7 +175,7 @@ def _track(rule: str, price: str, standings: Standings) -> Track:
 
 
 def _against_first(standings: Standings) -> Markup:
-    differences = standings.differences()
+    differences = [(each, found) for each, found in standings.differences() if each.kind.disturbance is None]
     if not differences:
         return Markup("")
     first = standings.all[0].kind.rule
@@ -180,6 +187,22 @@ def _against_first(standings: Standings) -> Markup:
     return section(
         f"Against {first}", figure("against-first", caption, interval_chart("against-first", intervals, x_label=label))
     )
+
+
+def _disturbed(standings: Standings) -> Markup:
+    rows = [
+        [
+            str(after.kind),
+            percent(before.accuracy.mean),
+            percent(after.accuracy.mean),
+            f"{points(lost.mean)} ({points(lost.low)} to {points(lost.high)})",
+        ]
+        for before, after, lost in standings.disturbed()
+    ]
+    if not rows:
+        return Markup("")
+    header = ["rule and disturbance", "before", "after", "after minus before, points (95 % interval)"]
+    return section("Before and after each disturbance", table(header, rows, numeric=(1, 2, 3)))
 
 
 def _refused(refused: Mapping[str, str]) -> Markup:

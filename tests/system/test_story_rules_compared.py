@@ -91,11 +91,28 @@ def test_settings_of_each_rule_stand_in_the_file(labctl: "Labctl", desk: Path) -
     (desk / "wine.yaml").write_text(text + own.replace("theta", "tetha"), encoding="utf-8")
     refused = labctl.quick("compare", "wine.yaml", "--dry-run", code=2).err
     assert refused.startswith('wine.yaml:15:39: unknown key "tetha"; did you mean "theta"?')
+    (desk / "wine.yaml").write_text(text, encoding="utf-8")
     for rules, said in (
         ("phyl", 'unknown rule "phyl"; did you mean "phyll"?'),
         ("phyll-spsa", "no rule can take part"),
     ):
         assert said in labctl.quick("compare", "wine.yaml", "--rules", rules, code=2).err
+
+
+def test_before_and_after_each_disturbance(labctl: "Labctl", desk: Path) -> None:
+    """Which rule suffers less when a microphone goes astray while it trains?"""
+    plan = "disturbances=[{kind: offset, at: 60, spread: 0.01}, {kind: gain, at: after training, spread: 0.5}]"
+    asked = ("--rules", "phyll-reference,readout", "--seeds", "3", "--set", "training.epochs=2", "--set", plan)
+    result = labctl("compare", "wine.yaml", *asked, "--json").json
+    assert len(result["rules"]) == 2 * 3
+    assert [(each["rule"], each["disturbance"][:9]) for each in result["disturbed"]] == [
+        (rule, which) for rule in ("phyll-reference", "readout") for which in ("1: offset", "2: gain (")
+    ]
+    runs_of = {(each["rule"], each["disturbance"]): each for each in result["rules"]}
+    for each in result["disturbed"]:
+        after = runs_of[each["rule"], each["disturbance"]]["accuracy"]["mean"]
+        assert each["after_minus_before"]["mean"] == pytest.approx(after - each["before"])
+    assert "Before and after each disturbance" in (desk / result["report"]).read_text(encoding="utf-8")
 
 
 def runs(desk: Path) -> list[Path]:

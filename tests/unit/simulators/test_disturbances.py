@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from labctl_simulators.disturbances import ChannelChanges
+from labctl_simulators.disturbances import channel_changes
 from labctl_simulators.faults import FaultPlan
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ IDS = np.arange(10)
 
 def changed(values: NDArray[Any], *disturbances: dict[str, Any], seed: int = 0) -> NDArray[Any]:
     plan = FaultPlan.model_validate({"seed": seed, "disturbances": disturbances})
-    return ChannelChanges(plan.disturbances, plan.seed, NAMES).apply(values, IDS)
+    return channel_changes(plan.disturbances, plan.seed, NAMES).apply(values, IDS)
 
 
 def test_a_gain_moves_every_channel_from_its_row_on() -> None:
