@@ -115,6 +115,18 @@ def test_before_and_after_each_disturbance(labctl: "Labctl", desk: Path) -> None
     assert "Before and after each disturbance" in (desk / result["report"]).read_text(encoding="utf-8")
 
 
+def test_zeros_take_the_place_of_a_label_that_nothing_mixes(labctl: "Labctl", desk: Path) -> None:
+    """My 21 inputs carry three labels, five zeros and thirteen features, one each; every rule gets a whole vector."""
+    text = (desk / "wine.yaml").read_text(encoding="utf-8").replace("amplitude: 1.0", "pad: 5")
+    (desk / "wine.yaml").write_text(text.replace(", mix: orthogonal", ""), encoding="utf-8")
+    rules = "phyll-reference,phyll-contrastive,feedback-alignment,spsa"
+    result = labctl(
+        "compare", "wine.yaml", "--rules", rules, "--seeds", "1", "--set", "training.epochs=1", "--json"
+    ).json
+    assert [each["rule"] for each in result["rules"]] == rules.split(",")
+    assert not result["refused"]
+
+
 def runs(desk: Path) -> list[Path]:
     """Return the runs of the comparison, oldest first."""
     return sorted((desk / FOLDER).glob("[0-9]*/"))
