@@ -95,21 +95,25 @@ def limited(loaded: LoadedExperiment, **given: float | None) -> Unattended:
 
 
 @contextmanager
-def resumable(folder: Path, to: Notify | None) -> Generator[None]:
-    """Say how to go on when the body, which closes the log, ends before the run in `folder` does; notify `to`."""
+def resumable(folder: Path, to: Notify | None, again: str | None = None) -> Generator[None]:
+    """Say how to go on when the body, which closes the log, ends before the run in `folder` does; notify `to`.
+
+    `again` is the command that goes on, unless it is `labctl resume`.
+    """
+    command = again or f"labctl resume {folder}"
     try:
         yield
     except Stopped as reason:
         notify(to, _ended(folder, "stopped", str(reason)))
         why = "" if str(reason) == ASKED else f", as {reason}"
-        click.echo(f"stopped{why}; every pass is recorded. Go on with: labctl resume {folder}", err=True)
+        click.echo(f"stopped{why}; every pass is recorded. Go on with: {command}", err=True)
         sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
-        click.echo(f"stopped at once; what is recorded is whole. Go on with: labctl resume {folder}", err=True)
+        click.echo(f"stopped at once; what is recorded is whole. Go on with: {command}", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (InstrumentError, RecordError) as error:
         notify(to, _ended(folder, "failed", str(error)))
-        error.add_note(f"go on afterwards with: labctl resume {folder}")
+        error.add_note(f"go on afterwards with: {command}")
         raise
 
 
@@ -186,6 +190,10 @@ def _as_text(folder: Path, conclusion: Conclusion) -> str:
     lines = [f"  {name:<20} {100 * accuracy:5.1f} %" for name, accuracy in conclusion.baselines.items()]
     if lines:
         lines = ["baselines on the same test samples:", *lines]
+    lines += [
+        f"disturbed on purpose: {each['what']}; {each['how']}, first in row {each['first_id']:,}"
+        for each in conclusion.disturbances
+    ]
     low, high = conclusion.interval
     simulated = "simulated hardware, " if conclusion.simulated else ""
     return "\n".join(
@@ -209,5 +217,6 @@ def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
         "hardware_s": conclusion.hardware_s,
         "simulated": conclusion.simulated,
         "macs": dict(conclusion.macs),
+        "disturbances": [dict(each) for each in conclusion.disturbances],
         "arithmetic_j": arithmetic_j(conclusion.macs),
     }

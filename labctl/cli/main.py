@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "Say where a run stands.",
     "stop": "End a run that goes on elsewhere.",
     "queue": "Run experiments one after another.",
+    "compare": "Train the same experiment by several learning rules, and compare them.",
     "evaluate": "Measure a trained run's accuracy with fresh passes.",
     "predict": "Classify new samples with a trained run.",
     "validate": "Check an experiment or rig file without touching hardware.",

@@ -7,7 +7,9 @@ import click
 from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
-from labctl.orchestrator.assembly import build_bench
+from labctl.config.loading import LoadedExperiment
+from labctl.config.unattended import Unattended
+from labctl.orchestrator.assembly import Task, build_bench
 from labctl.orchestrator.runs import (
     changed_files,
     check_bench,
@@ -18,7 +20,7 @@ from labctl.orchestrator.runs import (
     reopen_task,
 )
 from labctl.orchestrator.session import pinned_arithmetic
-from labctl.orchestrator.stopping import stop_on_signals
+from labctl.orchestrator.stopping import StopRequest, stop_on_signals
 from labctl.record.folder import LOG_NAME, find_run
 from labctl.record.reader import LogReader
 from labctl.rig.rig import opened
@@ -39,25 +41,38 @@ def command(
         loaded = reopen(reader)
         limits = limited(loaded, time_limit_s=time_limit_s, pass_limit=pass_limit)
         task = reopen_task(reader, loaded)
-        tested = any(event.kind == "test" for event in reader.events())
-        passes = sum(reader.count_by_purpose().values())
-        if tested:
-            click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
-        else:
-            if not accept_changes:
-                check_software(reader)
-            for file in changed_files(reader):
-                click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
-            bench = build_bench(loaded)
-            check_bench(reader, bench)
-            click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
-            with (
-                stop_on_signals(say_stopping) as stop,
-                resumable(folder, limits.notify),
-                continue_run(folder, loaded) as log,
-                opened(bench.rigs.values()),
-            ):
-                if not task.rule.tunes:
-                    check_states(reader, bench)
-                take_to_its_end(folder, log, bench, task, stop, limits, quiet=as_json)
+        with stop_on_signals(say_stopping) as stop:
+            measure_the_rest(reader, loaded, task, stop, limits, quiet=as_json, accept_changes=accept_changes)
         conclude_and_print(folder, loaded, task, as_json=as_json)
+
+
+def measure_the_rest(
+    reader: LogReader,
+    loaded: LoadedExperiment,
+    task: Task,
+    stop: StopRequest,
+    limits: Unattended,
+    *,
+    quiet: bool,
+    accept_changes: bool = False,
+    again: str | None = None,
+) -> None:
+    """Train and test from where the record of a run ends; `again` is the command that goes on, if not resume.
+
+    Raises `RecordError` when hardware, software or files are no longer those of the run.
+    """
+    folder = reader.path.parent
+    if any(event.kind == "test" for event in reader.events()):
+        click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
+        return
+    if not accept_changes:
+        check_software(reader)
+    for file in changed_files(reader):
+        click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
+    bench = build_bench(loaded)
+    check_bench(reader, bench)
+    click.echo(f"resuming {folder.name}: {sum(reader.count_by_purpose().values()):,} passes are recorded", err=True)
+    with resumable(folder, limits.notify, again), continue_run(folder, loaded) as log, opened(bench.rigs.values()):
+        if not task.rule.tunes:
+            check_states(reader, bench)
+        take_to_its_end(folder, log, bench, task, stop, limits, quiet=quiet)

@@ -9,15 +9,17 @@ from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.dryrun import plans_as_json, plans_as_text
 from labctl.cli.signals import say_stopping
-from labctl.config.loading import load_experiment
+from labctl.config.loading import LoadedExperiment, load_experiment
 from labctl.config.training import schedules_of
-from labctl.orchestrator.assembly import build_bench, build_task
+from labctl.config.unattended import Unattended
+from labctl.orchestrator.assembly import Bench, Task, build_bench, build_task
+from labctl.orchestrator.disturbing import check_disturbances
 from labctl.orchestrator.first_drives import check_first_drives
 from labctl.orchestrator.pipelined import why_not_pipelined
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic
-from labctl.orchestrator.stopping import stop_on_signals
+from labctl.orchestrator.stopping import StopRequest, stop_on_signals
 from labctl.rig.rig import opened
 
 
@@ -49,6 +51,7 @@ def command(
         bench = build_bench(loaded)
         task = build_task(loaded, bench.infos, bench.offers)
         check_first_drives(loaded, bench, task)
+        check_disturbances(loaded, bench)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
             every = loaded.experiment.record.checkpoint_every
@@ -65,8 +68,25 @@ def command(
             told = plans_as_text(plans, chosen, refused)
             click.echo(json.dumps(plans_as_json(plans, chosen, refused)) if as_json else told)
             return
-        with stop_on_signals(say_stopping) as stop, opened(bench.rigs.values()):
-            folder, log = begin_run(loaded, bench, task, root)
-            with resumable(folder, limits.notify), log:
-                take_to_its_end(folder, log, bench, task, stop, limits, quiet=as_json)
+        with stop_on_signals(say_stopping) as stop:
+            folder = measure_anew(loaded, bench, task, root, stop, limits, quiet=as_json)
         conclude_and_print(folder, loaded, task, as_json=as_json)
+
+
+def measure_anew(
+    loaded: LoadedExperiment,
+    bench: Bench,
+    task: Task,
+    root: Path,
+    stop: StopRequest,
+    limits: Unattended,
+    *,
+    quiet: bool,
+    again: str | None = None,
+) -> Path:
+    """Train and test in a new folder in `root`, and return it; `again` is what goes on with it, if not resume."""
+    with opened(bench.rigs.values()):
+        folder, log = begin_run(loaded, bench, task, root)
+        with resumable(folder, limits.notify, again), log:
+            take_to_its_end(folder, log, bench, task, stop, limits, quiet=quiet)
+    return folder

@@ -10,6 +10,7 @@ from labctl.config.document import Document
 from labctl.config.loading import load_experiment, load_rig
 from labctl.config.rig import RIG_SCHEMA
 from labctl.orchestrator.assembly import build_bench, build_task
+from labctl.orchestrator.disturbing import check_disturbances
 from labctl.orchestrator.first_drives import check_first_drives
 from labctl.rig.rig import build_rig
 
@@ -46,6 +47,7 @@ def _check_experiment(file: Path, rig: Path | None, overrides: tuple[str, ...]) 
     bench = build_bench(loaded)
     task = build_task(loaded, bench.infos, bench.offers)
     check_first_drives(loaded, bench, task)
+    check_disturbances(loaded, bench)
     data = task.data
     pairs = zip(bench.infos, loaded.experiment.network.blocks, strict=True)
     blocks = {

@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from labctl.config.disturbances import Disturbance
 from labctl.config.names import FileName, LayerAddress, Name, PartName
+from labctl.config.rivals import Rivals
 from labctl.config.training import PhyllOptions, Training
 from labctl.config.unattended import Drift, Unattended
 from labctl.contract.driver import Settings
@@ -261,8 +263,12 @@ class Experiment(Settings):
     drift: Drift | None = Field(
         default=None, description="how layers are watched by reference passes; not at all unless given"
     )
+    disturbances: tuple[Disturbance, ...] = Field(
+        default=(), description="what is changed on purpose while the run goes on, one after the other, for good"
+    )
     unattended: Unattended = Field(default_factory=Unattended, description="limits of a run that nobody looks at")
     report: Report = Field(default_factory=Report, description="the report at the end")
+    compare: Rivals = Field(default_factory=dict)
 
     @property
     def rigs(self) -> dict[str, str]:

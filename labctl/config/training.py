@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from labctl.config.names import FileName
 from labctl.contract.driver import Settings
@@ -256,4 +256,15 @@ Training = Annotated[
 
 def schedules_of(training: Training) -> tuple[Schedule, ...]:
     """Return the schedules that the rule of `training` can have."""
-    return get_args(type(training).model_fields["schedule"].annotation)
+    return schedules_of_model(type(training))
+
+
+def schedules_of_model(settings: type[BaseModel]) -> tuple[Schedule, ...]:
+    """Return the schedules that a rule with these `settings` can have."""
+    return get_args(settings.model_fields["schedule"].annotation)
+
+
+def rule_of(settings: type[BaseModel]) -> str:
+    """Return the name of the rule with these `settings`."""
+    (name,) = get_args(settings.model_fields["rule"].annotation)
+    return str(name)

@@ -25,7 +25,7 @@ from labctl.learning.adam import Adam
 from labctl.learning.loss import cross_entropy
 from labctl.learning.requests import Measure, Purpose, Requests
 from labctl.learning.ridge import Ridge, odds
-from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, Surroundings, unlabelled
+from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, Surroundings, unlabelled, without_label
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 
@@ -115,8 +115,8 @@ class ContrastivePhyll(LearningRule):
             self.work.update += self._ridge.add(features, batch.labels)
             return {}
         labels = unlabelled(len(batch.samples), self.network)
-        inputs = batch.features
-        views = self._views(batch.features, generator)
+        inputs = without_label(batch.features, self.network)
+        views = without_label(self._views(batch.features, generator), self.network)
         metrics: dict[str, float] = {}
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs[:, None], batch.samples, labels, "train")
@@ -161,7 +161,7 @@ class ContrastivePhyll(LearningRule):
     ) -> Requests[NDArray[np.floating]]:
         """Return the rectified outputs of all blocks, (n, sum of units + 1), the last a constant."""
         labels = unlabelled(len(samples), self.network)
-        inputs = features
+        inputs = without_label(features, self.network)
         parts: list[Vectors] = []
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs[:, None], samples, labels, purpose)

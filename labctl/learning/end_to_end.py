@@ -20,7 +20,7 @@ from labctl.contract.layer import ResponseValues
 from labctl.learning.adam import Adam
 from labctl.learning.loss import cross_entropy, softmax
 from labctl.learning.requests import Measure, Purpose, Requests
-from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, unlabelled
+from labctl.learning.rule import Batch, Demand, LearningRule, Metrics, Part, unlabelled, without_label
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 from labctl.network.randomness import named_generator
@@ -102,7 +102,7 @@ class EndToEnd(LearningRule):
     ) -> Requests[Course]:
         """Send samples (n, d) through all blocks."""
         course = Course()
-        inputs = features
+        inputs = without_label(features, self.network)
         for index, block in enumerate(self.network.blocks):
             responses = yield from self._respond(index, inputs, samples, purpose)
             course.inputs.append(inputs)

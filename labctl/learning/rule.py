@@ -168,3 +168,8 @@ class LearningRule(ABC):
 def unlabelled(n: int, network: Network) -> NDArray[np.int64]:
     """Return the labels (n, 1) of passes that carry none."""
     return np.repeat(network.label.candidates[None, :], n, axis=0)
+
+
+def without_label(features: Vectors, network: Network) -> Vectors:
+    """Return what enters the first block (n, width) for `features` (n, d) that carry no label."""
+    return network.label.embed(features, unlabelled(len(features), network))[:, 0]

@@ -15,7 +15,7 @@ from labctl.config.training import SpsaTraining
 from labctl.learning.end_to_end import EndToEnd
 from labctl.learning.loss import cross_entropy
 from labctl.learning.requests import Measure, Requests
-from labctl.learning.rule import Batch, Demand, Metrics, Surroundings
+from labctl.learning.rule import Batch, Demand, Metrics, Surroundings, without_label
 from labctl.network.label import NO_LABEL, Vectors
 from labctl.network.network import Network
 
@@ -57,7 +57,7 @@ class Spsa(EndToEnd):
     def _losses(self, batch: Batch, tried: Sequence[Sequence[Vectors]]) -> Requests[Vectors]:
         """Return the loss of a batch under each of the weights `tried`."""
         n, k = len(batch.labels), len(tried)
-        inputs = batch.features[:, None]
+        inputs = without_label(batch.features, self.network)[:, None]
         for index, block in enumerate(self.network.blocks):
             labels = np.full(inputs.shape[:2], NO_LABEL)
             responses = yield Measure(index, inputs, batch.samples, labels, "train")

@@ -51,6 +51,14 @@ def _give_up(layer: PhysicalLayer, failure: InstrumentError, rows_sent: int) -> 
     raise failure
 
 
+Disturb = Callable[[int, Responses], Responses]
+"""Returns measured rows of a block as they are to be taken for what was measured."""
+
+
+def _leave_alone(block: int, chunk: Responses) -> Responses:  # noqa: ARG001 - a `Disturb`
+    return chunk
+
+
 class Record(Protocol):
     """Where measured rows go."""
 
@@ -114,8 +122,8 @@ class Acquisition:
 
     `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `simulators`
     are open layers to ask for derivatives, which no log holds; unless given, `layers`. `on_rows` is called after every
-    chunk of rows. A `guard` looks at the layers every now and then; `recover`
-    is called when one fails.
+    chunk of rows. A `guard` looks at the layers every now and then; `recover` is called when one fails; `disturb` has
+    every chunk in its hands before it is recorded.
     """
 
     def __init__(
@@ -133,6 +141,7 @@ class Acquisition:
         on_rows: Callable[[Counters], None] | None = None,
         guard: DriftGuard | None = None,
         recover: Recover = _give_up,
+        disturb: Disturb = _leave_alone,
     ) -> None:
         self.next_id = first_id
         self.step = 0
@@ -148,6 +157,7 @@ class Acquisition:
         self._on_rows = on_rows
         self._guard = guard
         self._recover = recover
+        self._disturb = disturb
         self._generator = np.random.default_rng(0)
         # Of layers by identity: two rigs may have layers of one name, and two blocks one layer.
         self._states: dict[int, str] = {}
@@ -363,7 +373,7 @@ class Acquisition:
                     continue
                 spent_s[number] += len(chunk.ids) * layer.info.nominal_pass_s
                 self.counters.sent_hardware_s += max(spent_s) - longest_s
-                self._keep(layer, answers[number], chunk)
+                self._keep(layer, answers[number], self._disturb(answers[number].rows.block, chunk))
         return failures
 
     def _keep(self, layer: PhysicalLayer, answer: "_Answer", chunk: Responses) -> None:

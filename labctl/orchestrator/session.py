@@ -16,6 +16,7 @@ from labctl.learning.rule import Metrics
 from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition, Counters
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.disturbing import DISTURBED, Disturber
 from labctl.orchestrator.evaluation import Evaluation, score_samples
 from labctl.orchestrator.recovery import Recovery
 from labctl.orchestrator.references import DriftGuard, Note
@@ -74,6 +75,9 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
         guard = make_guard(task, log.append_event)
         if guard is not None:
             guard.remember(reader, first_id)
+        noted = [event.detail["place"] for event in reader.events() if event.kind == DISTURBED]
+        disturber = Disturber(task.experiment, bench, log.append_event, noted)
+        disturber.begin()
         acquisition = Acquisition(
             task.rule.network,
             task.infos,
@@ -86,6 +90,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             on_rows=monitor.rows_done,
             guard=guard,
             recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
+            disturb=disturber.disturbed,
         )
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
@@ -93,6 +98,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
         with made_safe_ending(bench, log):
             training = make_training(task, schedule, acquisition, record=log, observer=monitor)
             training.run(checkpoint.epoch if checkpoint else 0)
+            disturber.training_ends(acquisition.next_id)
             monitor.test_begins()
             scored = task.rule.work.scoring
             evaluation = test(task, acquisition, "test")

@@ -1,14 +1,16 @@
 """Concludes a finished run: baselines, model bundle, report page, and the result in a few figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from labctl.config.loading import LoadedExperiment
 from labctl.contract.errors import RecordError
 from labctl.orchestrator.assembly import Task
+from labctl.orchestrator.disturbing import DISTURBED
 from labctl.orchestrator.model import describe_model
 from labctl.orchestrator.runs import continue_run, reread_layer
 from labctl.orchestrator.switching import switching_s
@@ -31,6 +33,8 @@ class Conclusion:
     hardware_s: float
     simulated: bool
     macs: Mapping[str, int]
+    disturbances: Sequence[Mapping[str, Any]] = ()
+    """What was changed on purpose, how, and the first row that met it."""
 
 
 def conclude(folder: Path, loaded: LoadedExperiment, task: Task) -> Conclusion:
@@ -49,7 +53,7 @@ def conclude(folder: Path, loaded: LoadedExperiment, task: Task) -> Conclusion:
         if "baselines" not in kinds:
             _record_baselines(folder, loaded, compute_baselines(loaded, task, reader))
         write_page(reader, folder / "report.html")
-        return _summary(reader)
+        return summarise(reader)
 
 
 def _record_baselines(folder: Path, loaded: LoadedExperiment, baselines: list[Baseline]) -> None:
@@ -58,8 +62,10 @@ def _record_baselines(folder: Path, loaded: LoadedExperiment, baselines: list[Ba
         log.append_event("baselines", detail)
 
 
-def _summary(reader: LogReader) -> Conclusion:
-    meta, events = reader.meta(), {event.kind: event.detail for event in reader.events()}
+def summarise(reader: LogReader) -> Conclusion:
+    """Return the result of a run that has been tested and compared with its baselines."""
+    meta, told = reader.meta(), reader.events()
+    events = {event.kind: event.detail for event in told}
     test = events["test"]
     infos = [reread_layer(block) for block in meta["blocks"]]
     counts = reader.count_by_block()
@@ -72,4 +78,5 @@ def _summary(reader: LogReader) -> Conclusion:
         hardware_s=passes_s + switching_s(infos, reader.blocks_in_order()),
         simulated=meta["simulated"],
         macs=digital_work(reader) or {},
+        disturbances=[event.detail for event in told if event.kind == DISTURBED],
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
+from labctl.orchestrator.disturbing import DISTURBED
 from labctl.orchestrator.runs import RUN_SCHEMA, reread_layer
 from labctl.orchestrator.switching import switching_s
 from labctl.record.reader import Event, LayerState, LogReader
@@ -86,6 +87,7 @@ class RunFacts:
     states: Sequence[LayerState]
     layer_use: Mapping[int, LayerUse]
     macs: Mapping[str, int] | None
+    disturbances: Sequence[Mapping[str, Any]] = ()
 
     @property
     def passes(self) -> int:
@@ -137,6 +139,7 @@ def gather_facts(reader: LogReader) -> RunFacts:
             states=reader.states(),
             layer_use=layer_use(reader, meta["blocks"]),
             macs=digital_work(reader),
+            disturbances=[event.detail for event in events if event.kind == DISTURBED],
         )
 
 

@@ -36,6 +36,8 @@ PAGE_COLOURS = {
 }
 """What the page calls the colours; it has lighter ones of the same hue for its dark scheme."""
 
+MARKERS = ("o", "s", "^")
+
 MAX_CHANNELS_DRAWN = 240
 LEGEND_COLUMNS = 3
 BINS = 40
@@ -62,6 +64,17 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """A quantity against its price: `y` (n,) with intervals `low` to `high` (n,) over `x` (n,), above 0."""
+
+    label: str
+    x: Numbers
+    y: Numbers
+    low: Numbers
+    high: Numbers
 
 
 def figure(name: str, caption: object, drawing: Markup) -> Markup:
@@ -129,6 +142,19 @@ def interval_chart(name: str, intervals: Sequence[Interval], *, x_label: str) ->
     axes.set_xlabel(x_label)
     axes.grid(visible=False, axis="y")
     return _finish(drawing, axes, name, "", with_legend=False)
+
+
+def price_chart(name: str, tracks: Sequence[Track], *, x_label: str, y_label: str) -> Markup:
+    """Return shares 0 to 1 with their intervals over a logarithmic axis of prices, a line through each track."""
+    drawing, axes = _canvas(height=3.4)
+    for number, track in enumerate(tracks):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        axes.plot(track.x, track.y, color=colour, marker=marker, markersize=5, linewidth=1.2, label=track.label)
+        axes.vlines(track.x, track.low, track.high, color=colour, linewidth=1.2, alpha=0.7)
+    axes.set_xscale("log")
+    _scale_y(axes, "percent")
+    axes.set_xlabel(x_label)
+    return _finish(drawing, axes, name, y_label, with_legend=True)
 
 
 def dress(axes: "Axes") -> None:

@@ -1,5 +1,6 @@
 """Comparison of two classifiers on the same test samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -37,4 +38,18 @@ def paired_difference(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> Dif
     if len(differences) < 2:
         return Difference(mean, -1.0, 1.0)
     half = Z_95 * float(differences.std(ddof=1)) / sqrt(len(differences))
+    return Difference(mean, mean - half, mean + half)
+
+
+def difference_over_draws(differences: Sequence[float]) -> Difference:
+    """Return the mean of paired differences, one for each random draw, with its 95 % interval by Student's t.
+
+    A single draw bounds nothing.
+    """
+    from scipy.stats import t
+
+    n, mean = len(differences), float(np.mean(differences))
+    if n < 2:
+        return Difference(mean, -1.0, 1.0)
+    half = float(t.ppf(0.975, n - 1)) * float(np.std(differences, ddof=1)) / sqrt(n)
     return Difference(mean, mean - half, mean + half)

@@ -1,103 +1,64 @@
-"""Lasting changes on purpose: from a row on, gains and offsets move, channels die, the medium becomes another one.
-
-What is drawn belongs to (seed, place in the list) alone, so that a rehearsal can be repeated. The state id does not
-change: nobody has told the rig.
-"""
+"""Lasting changes that a rig file plans by row, to rehearse a bad night."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from labctl.contract.disturbances import (
+    ChannelChanges,
+    DeadChannel,
+    GainChange,
+    Move,
+    OffsetChange,
+    Planned,
+    SwappedChannels,
+    TemperatureChange,
+)
 from labctl.contract.driver import Settings
-from labctl.contract.errors import SettingError
-from labctl.contract.layer import ResponseValues, RowIds
-from labctl.contract.units import Celsius, Metres
-
-_STREAM = 0x0D
-"""Keeps these random numbers apart from those of faults, which are drawn from the same seed."""
+from labctl.contract.errors import blaming
 
 
-class _Disturbance(Settings):
+class _AtRow(Settings):
     row: int = Field(ge=0, description="id of the first row that is measured after it")
 
 
-class GainChange(_Disturbance):
-    """Every channel's gain is multiplied by 1 plus a normal random number."""
-
-    kind: Literal["gain"]
-    spread: float = Field(gt=0, lt=1, description="standard deviation of the gains over the channels")
+class _Gain(GainChange, _AtRow):
+    __doc__ = GainChange.__doc__
 
 
-class OffsetChange(_Disturbance):
-    """A normal random number is added to every channel."""
-
-    kind: Literal["offset"]
-    spread: float = Field(gt=0, description="standard deviation of the offsets, in the unit of the channels")
+class _Offset(OffsetChange, _AtRow):
+    __doc__ = OffsetChange.__doc__
 
 
-class DeadChannel(_Disturbance):
-    """A channel delivers zero."""
-
-    kind: Literal["dead"]
-    channel: str = Field(description="its name")
+class _Dead(DeadChannel, _AtRow):
+    __doc__ = DeadChannel.__doc__
 
 
-class TemperatureChange(_Disturbance):
-    """The air of the box has another temperature, and sound another speed."""
-
-    kind: Literal["temperature"]
-    temperature_c: Annotated[Celsius, Field(gt=-40, lt=60)] = Field(alias="temperature")
+class _Swapped(SwappedChannels, _AtRow):
+    __doc__ = SwappedChannels.__doc__
 
 
-class Move(_Disturbance):
-    """The first loudspeaker stands elsewhere: it has been moved along the box."""
-
-    kind: Literal["moved"]
-    distance_m: Annotated[Metres, Field(gt=0)] = Field(alias="distance", description="by how much")
+class _Temperature(TemperatureChange, _AtRow):
+    __doc__ = TemperatureChange.__doc__
 
 
-Disturbance = Annotated[GainChange | OffsetChange | DeadChannel | TemperatureChange | Move, Field(discriminator="kind")]
+class _Move(Move, _AtRow):
+    __doc__ = Move.__doc__
 
 
-class ChannelChanges:
-    """What disturbances of channels do to the responses of channels `names`."""
-
-    def __init__(self, disturbances: Sequence[Disturbance], seed: int, names: Sequence[str]) -> None:
-        """Raise `SettingError` for a channel that is not there."""
-        self._steps: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = []
-        for place, disturbance in enumerate(disturbances):
-            key = np.random.SeedSequence(seed, spawn_key=(_STREAM, place))
-            drawn = np.random.default_rng(key).standard_normal(len(names))
-            gains, offsets = np.ones(len(names)), np.zeros(len(names))
-            if isinstance(disturbance, GainChange):
-                gains += disturbance.spread * drawn
-            elif isinstance(disturbance, OffsetChange):
-                offsets += disturbance.spread * drawn
-            elif isinstance(disturbance, DeadChannel):
-                gains[_number(disturbance.channel, names, place)] = 0.0
-            else:
-                continue
-            self._steps.append((disturbance.row, gains, offsets))
-
-    def apply(self, values: ResponseValues, ids: RowIds) -> ResponseValues:
-        """Return `values` (n, n_channels) of rows `ids` (n,) as disturbed, in their number type."""
-        if not self._steps or ids.max(initial=-1) < min(row for row, _, _ in self._steps):
-            return values
-        changed = values.astype(np.result_type(values, np.float64))
-        for first_row, gains, offsets in self._steps:
-            late = ids >= first_row
-            changed[late] = changed[late] * gains + offsets
-        if values.dtype.kind in "iu":
-            limits = np.iinfo(values.dtype)
-            changed = np.clip(np.rint(changed), limits.min, limits.max)
-        return changed.astype(values.dtype)
+Disturbance = Annotated[
+    _Gain | _Offset | _Dead | _Swapped | _Temperature | _Move,
+    Field(discriminator="kind"),
+]
 
 
-def _number(channel: str, names: Sequence[str], place: int) -> int:
-    if channel not in names:
-        known = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
-        raise SettingError(("faults", "disturbances", place, "channel"), f"no channel '{channel}'; there are {known}")
-    return names.index(channel)
+def planned(disturbances: Sequence[Disturbance]) -> list[Planned]:
+    """Return disturbances as the contract knows them."""
+    return [Planned(each.row, each) for each in disturbances]
+
+
+def channel_changes(disturbances: Sequence[Disturbance], seed: int, names: Sequence[str]) -> ChannelChanges:
+    """Return what `disturbances` do to channels `names`. Raises `SettingError` for a channel that is not there."""
+    with blaming("faults", "disturbances"):
+        return ChannelChanges(planned(disturbances), seed, names)

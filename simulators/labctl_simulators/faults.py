@@ -29,7 +29,7 @@ from labctl.contract.layer import (
     Stop,
 )
 from labctl.contract.units import Seconds
-from labctl_simulators.disturbances import ChannelChanges, Disturbance
+from labctl_simulators.disturbances import Disturbance, channel_changes
 
 StatusFaultKind = Literal["clipped", "xrun", "stale", "overload", "failed"]
 FaultKind = Literal[StatusFaultKind, "error", "delay"]
@@ -84,7 +84,11 @@ class FaultPlan(Settings):
         return self
 
     def require_kinds(
-        self, possible: Sequence[FaultKind], what: str, *, disturbances: Sequence[str] = ("gain", "offset", "dead")
+        self,
+        possible: Sequence[FaultKind],
+        what: str,
+        *,
+        disturbances: Sequence[str] = ("gain", "offset", "dead", "swapped"),
     ) -> None:
         """Raise `SettingError` for a fault or disturbance of a kind that is not possible for what it befalls."""
         for place, disturbance in enumerate(self.disturbances):
@@ -167,7 +171,7 @@ class FaultyLayer:
     def __init__(self, layer: PhysicalLayer, plan: FaultPlan, clock: Clock) -> None:
         """Raise `SettingError` for a disturbance that cannot befall any layer."""
         plan.require_kinds(get_args(FaultKind), f"layer '{layer.info.name}'")
-        self._changes = ChannelChanges(plan.disturbances, plan.seed, [channel.name for channel in layer.info.outputs])
+        self._changes = channel_changes(plan.disturbances, plan.seed, [channel.name for channel in layer.info.outputs])
         self._layer = layer
         self._clock = clock
         self._schedule = FaultSchedule(plan)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from labctl.contract.capabilities import Differentiable
 from labctl.contract.clock import SimulatedClock
+from labctl.contract.disturbances import Bend, Planned
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import DriveError, InputError, InstrumentError, SettingError
 from labctl.contract.layer import Drives, Levels, PhysicalLayer, Responses, RowStatus
@@ -383,6 +384,24 @@ def test_the_fibre_is_the_measured_one_at_every_deformation() -> None:
 
 def test_deformations_differ_in_their_state() -> None:
     assert len({fibre(deformation=k).state_id for k in range(9)}) == 9
+
+
+def test_bent_from_a_row_on_it_is_the_fibre_of_the_other_deformation() -> None:
+    """Exposed as at rest: nobody has told the camera."""
+    straight, bent, other = fibre(), fibre(), fibre(deformation=6)
+    change = Bend(kind="bent", deformation=6)
+    bent.check_disturbance(change)
+    bent.disturb(Planned(3, change))
+    drives = np.random.default_rng(0).integers(0, 256, (5, 110)).astype(np.float32) / np.float32(255)
+    before, after, there = (measured(layer, drives).astype(np.float64) for layer in (straight, bent, other))
+    np.testing.assert_array_equal(after[:3], before[:3])
+    own, others = (np.corrcoef(after[3:].ravel(), rival[3:].ravel())[0, 1] for rival in (before, there))
+    assert others > 0.99 > own
+    assert bent.state_id == straight.state_id
+    with pytest.raises(SettingError, match="holds 9 deformations and there is no number 9"):
+        bent.check_disturbance(Bend(kind="bent", deformation=9))
+    with pytest.raises(SettingError, match="knows no change of its medium of kind bent"):
+        small().check_disturbance(change)
 
 
 def test_the_same_matrix_in_another_folder_is_the_same_state(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The headline: what the run is, what came of it, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from labctl.report.facts import Result, RunFacts, Session
 from labctl.report.markup import Markup, element, paragraph, together
@@ -17,6 +18,7 @@ def headline(facts: RunFacts) -> Markup:
         element("h1", str(facts.meta["name"])),
         element("p", hardware_badge(facts), class_="badges"),
         paragraph(description) if description else "",
+        *(paragraph(_disturbance(each)) for each in facts.disturbances),
         _standing(facts) if facts.test is None else _result(facts.test),
         _when(facts),
     )
@@ -31,6 +33,11 @@ def hardware_badge(facts: RunFacts) -> Markup:
         return element("span", "real hardware", class_="badge real")
     which = ", ".join(str(number) for number, is_so in enumerate(simulated, start=1) if is_so)
     return element("span", f"partly simulated: block {which} without real hardware", class_="badge simulated")
+
+
+def _disturbance(told: Mapping[str, Any]) -> str:
+    blocks = ", ".join(str(block + 1) for block in told["blocks"])
+    return f"Disturbed on purpose: {told['what']}, block {blocks}; {told['how']}, first in row {told['first_id']:,}."
 
 
 def _result(test: Result) -> Markup:

@@ -18,11 +18,12 @@ from pydantic import Field, model_validator
 
 from labctl.contract.audio import Burst, Recording, Samples, SpeakerOutput
 from labctl.contract.clock import Clock
+from labctl.contract.disturbances import MediumChange, Move, Planned, TemperatureChange
 from labctl.contract.driver import BuildContext, InstrumentDriver, Settings
 from labctl.contract.errors import InstrumentError, SettingError, blaming
 from labctl.contract.layer import RowStatus
 from labctl.contract.units import Celsius, DecibelFullScale, Hertz, Metres
-from labctl_simulators.disturbances import ChannelChanges, Move, TemperatureChange
+from labctl_simulators.disturbances import channel_changes, planned
 from labctl_simulators.faults import FaultPlan, FaultSchedule, Strike
 from labctl_simulators.physics.cavity import Box, Loudspeaker, check_size, impulse_responses, place
 from labctl_simulators.physics.convolution import ResponseMatrix
@@ -98,7 +99,7 @@ class SimulatedInterfaceSettings(Settings):
     @model_validator(mode="after")
     def _faults_of_a_sound_card(self) -> "SimulatedInterfaceSettings":
         if self.faults is not None:
-            lasting = ("gain", "dead", "temperature", "moved")
+            lasting = ("gain", "dead", "swapped", "temperature", "moved")
             self.faults.require_kinds(("clipped", "xrun", "error", "delay"), "a sound card", disturbances=lasting)
         return self
 
@@ -128,9 +129,9 @@ class SimulatedInterface:
         self.speakers_m, self.microphones_m = points_m[:n_speakers], points_m[n_speakers:]
         self._drift = _Drift(settings.drift, len(settings.microphones), _rng(settings.seed, _DRIFT))
         plan = settings.faults
-        self._disturbances = () if plan is None else plan.disturbances
-        self._changes = ChannelChanges(self._disturbances, 0 if plan is None else plan.seed, self.inputs)
-        self._media = tuple(each for each in self._disturbances if isinstance(each, (TemperatureChange, Move)))
+        disturbances = () if plan is None else plan.disturbances
+        self._changes = channel_changes(disturbances, 0 if plan is None else plan.seed, self.inputs)
+        self._media = [each for each in planned(disturbances) if isinstance(each.change, (TemperatureChange, Move))]
         self._cavities: dict[int, ResponseMatrix] | None = None
         self._epoch_s = 0.0
         self._plays: Counter[int] = Counter()
@@ -223,6 +224,15 @@ class SimulatedInterface:
             xrun = strike.status == RowStatus.XRUN
             yield Recording(burst.id, samples, self._epoch_s + self._clock.now_s(), xrun=xrun)
 
+    def check_disturbance(self, change: MediumChange) -> None:
+        """Raise `SettingError` for a change of anything but the box and what stands in it."""
+        if not isinstance(change, (TemperatureChange, Move)):
+            raise SettingError(("kind",), f"a box of air is not {change.kind}; expected temperature or moved")
+
+    def disturb(self, planned: Planned) -> None:
+        """Let the box be another one from a row on."""
+        self._media.append(planned)
+
     def make_safe(self) -> None:
         """Do nothing: between exchanges nothing is played."""
 
@@ -241,10 +251,13 @@ class SimulatedInterface:
         if len(past) not in cavities:
             box, speakers_m = self._settings.box.box, self.speakers_m.copy()
             for each in past:
-                if isinstance(each, TemperatureChange):
-                    box = replace(box, temperature_c=each.temperature_c)
-                else:
-                    speakers_m[0, 0] = (speakers_m[0, 0] + each.distance_m) % box.size_m[0]
+                match each.change:
+                    case TemperatureChange(temperature_c=temperature_c):
+                        box = replace(box, temperature_c=temperature_c)
+                    case Move(distance_m=distance_m):
+                        speakers_m[0, 0] = (speakers_m[0, 0] + distance_m) % box.size_m[0]
+                    case _:
+                        raise AssertionError(each)
             cavities[len(past)] = self._responses(box, speakers_m)
         return cavities[len(past)]
 

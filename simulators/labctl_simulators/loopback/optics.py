@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
+from labctl.contract.disturbances import Bend, MediumChange, Planned
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver
-from labctl.contract.errors import DriveError, InstrumentError, blaming
+from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
 from labctl.contract.layer import (
     Channel,
     Drives,
@@ -57,7 +58,8 @@ _MEDIUM, _LATER_MEDIUM, _DEAD_PIXELS, _DRIFT, _NOISE = range(5)
 class OpticalLayer:
     """A `PhysicalLayer` and `Differentiable`: intensities behind a linear medium, in camera counts.
 
-    `later` is the light path through what the medium is turning into. Inputs lie in [0, 1].
+    `later` is the light path through what the medium is turning into, `bent` returns that through a fibre of another
+    deformation where several were measured. Inputs lie in [0, 1].
     """
 
     def __init__(
@@ -68,10 +70,13 @@ class OpticalLayer:
         info: LayerInfo,
         state_id: str,
         clock: Clock,
+        bent: Callable[[int], LightPath] | None = None,
     ) -> None:
         self._settings = settings
         self._path = path
         self._later = later
+        self._bent = bent
+        self._bends: list[tuple[int, LightPath]] = []
         self._info = info
         self._state_id = state_id
         self._clock = clock
@@ -143,6 +148,18 @@ class OpticalLayer:
             )
         return self._path.gradient(drives.astype(np.float64), np.where(saturated, 0.0, upstream))
 
+    def check_disturbance(self, change: MediumChange) -> None:
+        """Raise `SettingError` for a change that was not measured of this medium."""
+        if not isinstance(change, Bend) or self._bent is None:
+            what = f"layer '{self._info.name}' knows no change of its medium of kind {change.kind}"
+            raise SettingError(("kind",), f"{what}; a measured medium with several deformations can be bent")
+        self._bent(change.deformation)
+
+    def disturb(self, planned: Planned) -> None:
+        """Let the fibre be bent otherwise from a row on."""
+        if self._bent is not None and isinstance(planned.change, Bend):
+            self._bends.append((planned.row, self._bent(planned.change.deformation)))
+
     def make_safe(self) -> None:
         """Do nothing: no hardware is behind this."""
 
@@ -160,7 +177,12 @@ class OpticalLayer:
 
     def _intensities(self, drives: Drives, row_ids: list[int]) -> NDArray[np.float32]:
         left = [self._correlation(row_id * self._settings.pass_s) for row_id in row_ids]
-        return self._behind_medium(drives, left, BLOCK_ROWS)
+        intensities = self._behind_medium(drives, left, BLOCK_ROWS)
+        for first_row, path in self._bends:
+            late = np.array(row_ids) >= first_row
+            if late.any():
+                intensities[late] = intensity(path.fields(drives, BLOCK_ROWS))[late]
+        return intensities
 
     def _behind_medium(self, drives: Drives, correlations: list[float], block_rows: int) -> NDArray[np.float32]:
         fields = self._path.fields(drives, block_rows)
@@ -261,6 +283,13 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
     counts = settings.camera.exposed().mean_counts / bright
     described = settings.model_dump_json(exclude={"medium": {"path"}, "faults": True}, exclude_defaults=True)
     digest = hashlib.sha256(described.encode() + matrix.tobytes())
+
+    def bent(deformation: int) -> LightPath:
+        assert isinstance(settings.medium, MeasuredMedium)
+        other = settings.medium.model_copy(update={"deformation": deformation})
+        return LightPath(modulator, pixels, _matrices(other, context.folder)[0], counts)
+
+    several = isinstance(settings.medium, MeasuredMedium) and settings.medium.deformation is not None
     layer = OpticalLayer(
         settings,
         LightPath(modulator, pixels, matrix, counts),
@@ -268,6 +297,7 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
         _layer_info(settings, matrix.shape, context.name),
         digest.hexdigest()[:12],
         context.clock,
+        bent if several else None,
     )
     return with_faults(layer, settings.faults, context.clock)
 

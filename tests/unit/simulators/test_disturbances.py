@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from labctl_simulators.disturbances import ChannelChanges
+from labctl_simulators.disturbances import channel_changes
 from labctl_simulators.faults import FaultPlan
 from numpy.typing import NDArray
 
@@ -16,7 +16,14 @@ IDS = np.arange(10)
 
 def changed(values: NDArray[Any], *disturbances: dict[str, Any], seed: int = 0) -> NDArray[Any]:
     plan = FaultPlan.model_validate({"seed": seed, "disturbances": disturbances})
-    return ChannelChanges(plan.disturbances, plan.seed, NAMES).apply(values, IDS)
+    return channel_changes(plan.disturbances, plan.seed, NAMES).apply(values, IDS)
+
+
+def test_swapped_channels_deliver_each_others_values() -> None:
+    values = np.arange(30.0).reshape(10, 3)
+    swapped = changed(values, {"kind": "swapped", "row": 8, "channels": ["c", "a"]})
+    np.testing.assert_array_equal(swapped[:8], values[:8])
+    np.testing.assert_array_equal(swapped[8:], values[8:, [2, 1, 0]])
 
 
 def test_a_gain_moves_every_channel_from_its_row_on() -> None:
@@ -53,5 +60,7 @@ def test_a_channel_that_is_not_there() -> None:
 
 def test_a_medium_is_no_layers_to_change() -> None:
     plan = FaultPlan.model_validate({"disturbances": [{"kind": "temperature", "row": 0, "temperature": "22 °C"}]})
-    with pytest.raises(SettingError, match="knows no disturbance temperature; expected one of gain, offset, dead"):
+    with pytest.raises(
+        SettingError, match="knows no disturbance temperature; expected one of gain, offset, dead, swapped"
+    ):
         plan.require_kinds((), "this layer")

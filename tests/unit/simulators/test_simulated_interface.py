@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from labctl.contract.audio import AudioInterface, Burst
 from labctl.contract.clock import SimulatedClock
+from labctl.contract.disturbances import Bend, Planned, TemperatureChange
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import InstrumentError, SettingError
 
@@ -226,3 +227,19 @@ def test_a_sound_card_has_no_stale_frames() -> None:
         ValidationError, match="a sound card has no faults of kind stale; expected one of clipped, xrun"
     ):
         build(faults={"list": [{"kind": "xrun", "rate": 0.1}, {"kind": "stale", "rate": 0.1}]})
+
+
+def test_told_to_be_disturbed_the_box_is_the_one_that_a_rig_file_plans() -> None:
+    told, written = (
+        opened(),
+        opened(faults={"disturbances": [{"kind": "temperature", "row": 2, "temperature": "30 °C"}]}),
+    )
+    warm = TemperatureChange.model_validate({"kind": "temperature", "temperature": "30 °C"})
+    told.check_disturbance(warm)
+    told.disturb(Planned(2, warm))
+    bursts = [noise_burst(row_id) for row_id in range(4)]
+    for ours, theirs in zip(played(told, *bursts), played(written, *bursts), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(played(opened(), *bursts)[3], played(told, *bursts)[3])
+    with pytest.raises(SettingError, match="a box of air is not bent"):
+        told.check_disturbance(Bend(kind="bent", deformation=1))
