@@ -188,11 +188,14 @@ def _as_text(folder: Path, conclusion: Conclusion) -> str:
         lines = ["baselines on the same test samples:", *lines]
     low, high = conclusion.interval
     simulated = "simulated hardware, " if conclusion.simulated else ""
+    source = conclusion.replayed
+    passes = f"{conclusion.passes:,} passes, {conclusion.hardware_s / 3600:.2f} h of hardware time"
+    spent = passes if source is None else f"{conclusion.passes:,} rows from the record of {source}, no fresh pass"
     return "\n".join(
         [
             *lines,
             f"test accuracy {100 * conclusion.accuracy:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}; "
-            f"{simulated}{conclusion.passes:,} passes, {conclusion.hardware_s / 3600:.2f} h of hardware time)",
+            f"{simulated}{spent})",
             f"report: {folder / 'report.html'}",
         ]
     )
@@ -208,6 +211,7 @@ def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
         "passes": conclusion.passes,
         "hardware_s": conclusion.hardware_s,
         "simulated": conclusion.simulated,
+        "replayed": conclusion.replayed,
         "macs": dict(conclusion.macs),
         "arithmetic_j": arithmetic_j(conclusion.macs),
     }

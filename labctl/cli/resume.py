@@ -8,6 +8,7 @@ from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
 from labctl.orchestrator.assembly import build_bench
+from labctl.orchestrator.replaying import bench_to_go_on
 from labctl.orchestrator.runs import (
     changed_files,
     check_bench,
@@ -48,7 +49,7 @@ def command(
                 check_software(reader)
             for file in changed_files(reader):
                 click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
-            bench = build_bench(loaded)
+            bench = bench_to_go_on(folder, loaded) or build_bench(loaded)
             check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)
             with (

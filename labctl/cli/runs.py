@@ -62,6 +62,7 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             "state": _state(_result_of(reader), closed=reader.is_closed()),
             "created": meta["created"],
             "simulated": meta["simulated"],
+            "replayed": meta.get("replayed"),
             "passes": reader.count_by_purpose(),
             "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
             "events": [_event(event) for event in reader.events() if event.kind != "epoch"],
@@ -148,7 +149,8 @@ def _line(run: RunSummary) -> str:
     tested = isinstance(accuracy, float)
     state = f"test accuracy {100 * accuracy:.1f} %" if tested else _state(result, closed=run.closed)
     rejected = f" ({run.n_rejected:,} rejected)" if run.n_rejected else ""
-    return f"{run.folder.name:<48} {run.n_passes:>9,} passes{rejected}  {state}"
+    replayed = ", replayed" if run.replayed else ""
+    return f"{run.folder.name:<48} {run.n_passes:>9,} passes{rejected}  {state}{replayed}"
 
 
 def _state(result: Mapping[str, object], *, closed: bool) -> str:

@@ -29,14 +29,17 @@ _LAYER_INFO = TypeAdapter(LayerInfo)
 _OFFER = TypeAdapter(Offer)
 
 
-def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) -> tuple[Path, PassLog]:
+def begin_run(
+    loaded: LoadedExperiment, bench: Bench, task: Task, root: Path, *, start: Path | None = None
+) -> tuple[Path, PassLog]:
     """Create the folder of a new run in `root` and return it with its pass log, open for writing.
 
-    Raises `InputError` or `RecordError` when it cannot be kept there; nothing is left then.
+    `start` is where the model of `training.init_from` lies, unless it is where the experiment says. Raises `InputError`
+    or `RecordError` when it cannot be kept there; nothing is left then.
     """
     texts = {"experiment.yaml": loaded.document.text}
     texts |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
-    meta, start = _describe(loaded, bench, task), starting_model(loaded)
+    meta, start = _describe(loaded, bench, task), start or starting_model(loaded)
 
     def fill(folder: Path) -> None:
         for name, text in texts.items():
@@ -154,6 +157,7 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
         "offers": [_OFFER.dump_python(offer, mode="json") for offer in task.offers],
         "layers": {info.name: _describe_layer(info) for info in task.infos},
         "simulated": bench.simulated,
+        "replayed": None if bench.replayed is None else dict(bench.replayed),
         "power_w": None if None in powers else sum(power for power in powers if power is not None),
         "data": {
             "fingerprint": data.fingerprint,

@@ -31,7 +31,8 @@ _TIME_LENGTH = len("2026-11-22T03-40-12")
 class RunSummary:
     """What a list of runs shows. Times in POSIX seconds; `closed` is false while a run is written or was killed.
 
-    `problem` says why a folder cannot be read; the other fields then mean nothing.
+    `replayed` says whether a run's record answered in place of hardware. `problem` says why a folder cannot be read;
+    the other fields then mean nothing.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class RunSummary:
     first_pass_s: float | None = None
     last_pass_s: float | None = None
     closed: bool = False
+    replayed: bool = False
     problem: str | None = None
 
 
@@ -109,6 +111,7 @@ def summarise_run(folder: Path) -> RunSummary:
                 first_pass_s=first_pass_s,
                 last_pass_s=last_pass_s,
                 closed=reader.is_closed(),
+                replayed=bool(reader.meta().get("replayed")),
             )
     except LabctlError as error:
         return RunSummary(folder, problem=str(error))

@@ -22,7 +22,10 @@ from labctl.report.page import write_page
 
 @dataclass(frozen=True)
 class Conclusion:
-    """A run's result: accuracies are shares from 0 to 1, `interval` is the 95 % interval over test samples."""
+    """A run's result: accuracies are shares from 0 to 1, `interval` is the 95 % interval over test samples.
+
+    `replayed` names the run whose record answered in place of hardware, if one did.
+    """
 
     accuracy: float
     interval: tuple[float, float]
@@ -30,6 +33,7 @@ class Conclusion:
     passes: int
     hardware_s: float
     simulated: bool
+    replayed: str | None
     macs: Mapping[str, int]
 
 
@@ -71,5 +75,6 @@ def _summary(reader: LogReader) -> Conclusion:
         passes=sum(counts.values()),
         hardware_s=passes_s + switching_s(infos, reader.blocks_in_order()),
         simulated=meta["simulated"],
+        replayed=meta["replayed"]["run"] if meta.get("replayed") else None,
         macs=digital_work(reader) or {},
     )

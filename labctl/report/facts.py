@@ -88,6 +88,11 @@ class RunFacts:
     macs: Mapping[str, int] | None
 
     @property
+    def replayed(self) -> Mapping[str, Any] | None:
+        """The run whose record answered in place of hardware, if one did."""
+        return self.meta.get("replayed")
+
+    @property
     def passes(self) -> int:
         """Number of passes, accepted or not."""
         return sum(self.passes_by_block.values())

@@ -1,7 +1,8 @@
 """The headline: what the run is, what came of it, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from labctl.report.facts import Result, RunFacts, Session
 from labctl.report.markup import Markup, element, paragraph, together
@@ -17,7 +18,7 @@ def headline(facts: RunFacts) -> Markup:
         element("h1", str(facts.meta["name"])),
         element("p", hardware_badge(facts), class_="badges"),
         paragraph(description) if description else "",
-        _standing(facts) if facts.test is None else _result(facts.test),
+        _standing(facts) if facts.test is None else _result(facts.test, facts.replayed),
         _when(facts),
     )
 
@@ -25,6 +26,10 @@ def headline(facts: RunFacts) -> Markup:
 def hardware_badge(facts: RunFacts) -> Markup:
     """Return the badge that says whether hardware was behind the run."""
     simulated = [bool(block["simulated"]) for block in facts.meta["blocks"]]
+    if facts.replayed:
+        kind = "simulated" if all(simulated) else "real" if not any(simulated) else "partly simulated"
+        words = f"replayed from {facts.replayed['run']}: no pass was measured ({kind} hardware then)"
+        return element("span", words, class_="badge simulated")
     if all(simulated):
         return element("span", "simulated: no real hardware", class_="badge simulated")
     if not any(simulated):
@@ -33,13 +38,14 @@ def hardware_badge(facts: RunFacts) -> Markup:
     return element("span", f"partly simulated: block {which} without real hardware", class_="badge simulated")
 
 
-def _result(test: Result) -> Markup:
+def _result(test: Result, replayed: Mapping[str, Any] | None) -> Markup:
+    how = "measured with fresh passes" if replayed is None else f"from passes that {replayed['run']} recorded"
     return together(
         [
             element("p", "test accuracy ", element("strong", percent(test.accuracy)), class_="result"),
             paragraph(
                 f"95 % interval {percent_range(test.low, test.high)} (Wilson, over test samples): "
-                f"{test.right:,} of {count(test.samples, 'sample')} right, measured with fresh passes."
+                f"{test.right:,} of {count(test.samples, 'sample')} right, {how}."
             ),
         ]
     )
