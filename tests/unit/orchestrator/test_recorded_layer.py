@@ -41,7 +41,7 @@ def recorded(folder: Path, drives: NDArray[np.float32]) -> RecordedLayer:
                 labels=ids,
                 state_id="s",
                 status=np.zeros(n, np.uint8),
-                time_s=ids + 0.5,
+                time_s=np.arange(n, dtype=np.float64),
                 drives=drives,
                 responses=ids[:, None].astype(np.float32),
                 **common,
