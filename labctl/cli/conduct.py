@@ -29,6 +29,7 @@ from labctl.orchestrator.session import Monitor, train_and_test
 from labctl.orchestrator.stopping import ASKED, Stopped, StopRequest
 from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, interlock, stop_request, time_limit, watched
 from labctl.record.folder import LOG_NAME
+from labctl.record.pruning import COSTS, prune
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.report.conclusion import Conclusion, conclude
@@ -123,6 +124,9 @@ def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as
     if not as_json:
         click.echo("computing baselines and writing the report ...")
     conclusion = conclude(folder, loaded, task)
+    if (keep := loaded.experiment.record.keep) != "everything":
+        prune(folder, keep)
+        click.echo(f"{folder.name} keeps its {keep} (record: keep): {COSTS[keep]}", err=True)
     notify(loaded.experiment.unattended.notify, _ended(folder, "finished", None, accuracy=conclusion.accuracy))
     click.echo(json.dumps(_as_json(folder, conclusion)) if as_json else _as_text(folder, conclusion))
 

@@ -44,6 +44,8 @@ def command(
         passes = sum(reader.count_by_purpose().values())
         if tested:
             click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
+            if reader.kept() != "everything":
+                return
         else:
             if not accept_changes:
                 check_software(reader)

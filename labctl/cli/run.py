@@ -50,10 +50,18 @@ def command(
         check_first_drives(loaded, bench, task)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
-            every = loaded.experiment.record.checkpoint_every
+            record = loaded.experiment.record
             training = loaded.experiment.training
             plans = [
-                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every, drift=loaded.experiment.drift)
+                plan_run(
+                    schedule,
+                    task.rule,
+                    task.infos,
+                    *sizes,
+                    checkpoint_every=record.checkpoint_every,
+                    drift=loaded.experiment.drift,
+                    keep=record.keep,
+                )
                 for schedule in schedules_of(training)
             ]
             chosen = training.schedule

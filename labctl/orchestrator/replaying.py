@@ -85,6 +85,8 @@ def recorded_bench(folder: Path, loaded: LoadedExperiment) -> Bench:
     """
     with LogReader(folder / LOG_NAME) as reader:
         reader.check_integrity()
+        if reader.kept() != "everything":
+            raise RecordError(f"{folder.name} keeps its {reader.kept()} alone (`runs prune`): it cannot be replayed")
         meta, then = reader.meta(), reopen(reader)
         infos = [reread_layer(block) for block in meta["blocks"]]
         correct, valid_from = _drift_undone(reader, then.experiment, infos)

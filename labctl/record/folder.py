@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+from labctl.config.experiment import Keep
 from labctl.contract.errors import InputError, LabctlError
 from labctl.record.reader import LogReader
 
@@ -31,8 +32,8 @@ _TIME_LENGTH = len("2026-11-22T03-40-12")
 class RunSummary:
     """What a list of runs shows. Times in POSIX seconds; `closed` is false while a run is written or was killed.
 
-    `replayed` says whether a run's record answered in place of hardware. `problem` says why a folder cannot be read;
-    the other fields then mean nothing.
+    `replayed` says whether a run's record answered in place of hardware, `kept` what is left of the run. `problem` says
+    why a folder cannot be read; the other fields then mean nothing.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class RunSummary:
     last_pass_s: float | None = None
     closed: bool = False
     replayed: bool = False
+    kept: Keep = "everything"
     problem: str | None = None
 
 
@@ -112,6 +114,7 @@ def summarise_run(folder: Path) -> RunSummary:
                 last_pass_s=last_pass_s,
                 closed=reader.is_closed(),
                 replayed=bool(reader.meta().get("replayed")),
+                kept=reader.kept(),
             )
     except LabctlError as error:
         return RunSummary(folder, problem=str(error))
