@@ -25,6 +25,7 @@ from labctl.monitor.status import session_facts
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
+from labctl.orchestrator.runs import describe_bench
 from labctl.orchestrator.session import Monitor, train_and_test
 from labctl.orchestrator.stopping import ASKED, Stopped, StopRequest
 from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, interlock, stop_request, time_limit, watched
@@ -52,7 +53,7 @@ def take_to_its_end(
 ) -> None:
     """Train and test within `limits`, showing how far it is. Raises `Stopped` when asked to stop."""
     progress = _progress(folder, task)
-    log.append_event("session", session_facts(progress))
+    log.append_event("session", {**session_facts(progress), **describe_bench(bench)})
     with (
         log_file(folder) as passes,
         _shown(progress, quiet=quiet) as monitor,

@@ -12,6 +12,7 @@ from labctl.orchestrator.replaying import bench_to_go_on
 from labctl.orchestrator.runs import (
     changed_files,
     check_bench,
+    check_calibrations,
     check_software,
     check_states,
     continue_run,
@@ -51,6 +52,7 @@ def command(
                 check_software(reader)
             for file in changed_files(reader):
                 click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
+            check_calibrations(reader, loaded)
             bench = bench_to_go_on(folder, loaded) or build_bench(loaded)
             check_bench(reader, bench)
             click.echo(f"resuming {folder.name}: {passes:,} passes are recorded", err=True)

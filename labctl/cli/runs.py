@@ -70,6 +70,10 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             "passes": reader.count_by_purpose(),
             "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
             "events": [_event(event) for event in reader.events() if event.kind != "epoch"],
+            "instruments": reader.instruments(),
+            "calibrations": meta.get("calibrations", {}),
+            "software": {"python": meta["provenance"]["python"], **meta["provenance"]["packages"]},
+            "environment": meta["provenance"]["environment"],
             "settings": meta["resolved"],
             **_result_of(reader),
         }

@@ -16,10 +16,11 @@ from labctl.learning.offers import Offer
 from labctl.orchestrator.assembly import Bench, Task, build_task, starting_model
 from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
-from labctl.record.provenance import collect, software_changes
+from labctl.record.provenance import calibration_files, collect, software_changes
 from labctl.record.reader import LogReader
 from labctl.record.schema import create_file
 from labctl.record.writer import PassLog
+from labctl.rig.rig import identities
 
 RUN_SCHEMA = "labctl/run/1"
 START_NAME = "start"
@@ -99,6 +100,29 @@ def check_software(reader: LogReader) -> None:
         )
 
 
+def check_calibrations(reader: LogReader, loaded: LoadedExperiment) -> None:
+    """Raise `RecordError` when a calibration file is another one than when the run began, or gone."""
+    then: Mapping[str, Mapping[str, str]] = reader.meta().get("calibrations", {})
+    now = calibration_files(loaded.rigs)
+    for part, file in then.items():
+        digest = now[part]["sha256"]
+        if digest != file["sha256"]:
+            changed = "is gone" if digest is None else f"has changed ({digest[:12]}, then {file['sha256'][:12]})"
+            raise RecordError(
+                f"{reader.path.parent.name}: the calibration {file['file']} of {part} {changed}; what was measured so "
+                "far holds for the old one alone: put it back, or begin a new run"
+            )
+
+
+def describe_bench(bench: Bench) -> dict[str, Any]:
+    """Return who answers on the open `bench`, by role and instrument, and the states of its layers, as JSON values."""
+    rigs = bench.rigs.items()
+    return {
+        "instruments": {f"{role}.{name}": who for role, rig in rigs for name, who in identities(rig).items()},
+        "states": {f"{role}.{name}": layer.state_id for role, rig in rigs for name, layer in rig.layers.items()},
+    }
+
+
 def changed_files(reader: LogReader) -> list[Path]:
     """Return the files of the run's experiment and rigs that read otherwise now."""
     meta = reader.meta()
@@ -166,6 +190,7 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
             "class_names": list(data.class_names),
             "feature_names": list(data.feature_names),
         },
+        "calibrations": {} if bench.replayed else calibration_files(loaded.rigs),
         "provenance": collect(compiled=loaded.experiment.compiled),
     }
 

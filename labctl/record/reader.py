@@ -231,6 +231,11 @@ class LogReader:
                 raise damaged(self.path, f"checkpoint of epoch {epoch}: {error}") from error
         return None
 
+    def instruments(self) -> dict[str, str]:
+        """Return who answered when the run was last gone on with, by role and instrument; empty where none can tell."""
+        sessions = [event.detail for event in self.events() if event.kind == "session"]
+        return sessions[-1].get("instruments", {}) if sessions else {}
+
     def kept(self) -> Keep:
         """Return what of the run is kept: everything, unless parts were given up."""
         return next((event.detail["keep"] for event in reversed(self.events()) if event.kind == "pruned"), "everything")

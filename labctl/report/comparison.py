@@ -14,7 +14,10 @@ from labctl.report.paired import Difference, paired_difference
 
 @dataclass(frozen=True)
 class Comparison:
-    """Settings that differ as (first, second) by dotted name; accuracies; `paired` second minus first, if pairable."""
+    """Settings, instruments and software that differ as (first, second) by dotted name; accuracies.
+
+    `paired` is second minus first, if they can be paired.
+    """
 
     settings: Mapping[str, tuple[object, object]]
     accuracies: tuple[float | None, float | None]
@@ -27,16 +30,28 @@ def compare_runs(first: LogReader, second: LogReader) -> Comparison:
     tests = _test(first), _test(second)
     accuracies = tuple(None if test is None else float(test["accuracy"]) for test in tests)
     return Comparison(
-        settings=differences(*map(_settings, metas)),
+        settings=differences(*[_settings(meta, reader) for meta, reader in zip(metas, (first, second), strict=True)]),
         accuracies=cast("tuple[float | None, float | None]", accuracies),
         paired=_paired(metas, tests),
     )
 
 
-def _settings(meta: Mapping[str, Any]) -> Mapping[str, object]:
-    """Return what was configured; rig files as they were read, so that no driver is needed to compare them."""
+def _settings(meta: Mapping[str, Any], reader: LogReader) -> Mapping[str, object]:
+    """Return what was configured, and what carried it out.
+
+    Rig files are as they were read, so that no driver is needed to compare them.
+    """
     rigs = {role: source.get("resolved") or yaml.safe_load(source["text"]) for role, source in meta["rigs"].items()}
-    return {"experiment": meta["resolved"], "rig": rigs, "data": {"fingerprint": meta["data"]["fingerprint"][:12]}}
+    origin = meta["provenance"]
+    return {
+        "experiment": meta["resolved"],
+        "rig": rigs,
+        "data": {"fingerprint": meta["data"]["fingerprint"][:12]},
+        "instruments": reader.instruments(),
+        "calibrations": meta.get("calibrations", {}),
+        "software": {"python": origin["python"], **origin["packages"]},
+        "environment": origin["environment"],
+    }
 
 
 def _paired(

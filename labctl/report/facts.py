@@ -74,6 +74,7 @@ class RunFacts:
 
     folder_name: str
     meta: Mapping[str, Any]
+    instruments: Mapping[str, str]
     sessions: Sequence[Session]
     epochs: NDArray[np.int64]
     curves: Mapping[str, NDArray[np.float64]]
@@ -130,6 +131,7 @@ def gather_facts(reader: LogReader) -> RunFacts:
         return RunFacts(
             folder_name=reader.path.resolve().parent.name,
             meta=meta,
+            instruments=reader.instruments(),
             sessions=_sessions(events, last_step.time_s if last_step else 0.0),
             epochs=epochs,
             curves=curves,

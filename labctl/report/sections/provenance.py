@@ -14,7 +14,7 @@ def provenance(facts: RunFacts) -> Markup:
     return section(
         "Provenance",
         paragraph(_digital_only(facts)),
-        definitions(_experiment(facts) + _machine(facts.meta["provenance"])),
+        definitions(_experiment(facts) + _bench(facts) + _machine(facts.meta["provenance"])),
         *files,
         _details("Package versions", ", ".join(f"{n} {v}" for n, v in facts.meta["provenance"]["packages"].items())),
     )
@@ -49,6 +49,13 @@ def _experiment(facts: RunFacts) -> list[tuple[object, object]]:
         ("Data", f"{source['source']}: {data['train']:,} samples to train, {data['test']:,} to test"),
         ("Data fingerprint", element("code", data["fingerprint"])),
     ]
+
+
+def _bench(facts: RunFacts) -> list[tuple[object, object]]:
+    calibrations = facts.meta.get("calibrations", {})
+    instruments = [(f"Instrument {name}", who) for name, who in facts.instruments.items()]
+    files = [(f"Calibration of {part}", f"{of['file']}, SHA-256 {of['sha256']}") for part, of in calibrations.items()]
+    return [*instruments, *files]
 
 
 def _replayed(facts: RunFacts) -> list[tuple[object, object]]:
