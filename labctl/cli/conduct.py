@@ -25,10 +25,12 @@ from labctl.monitor.status import session_facts
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
+from labctl.orchestrator.runs import describe_bench
 from labctl.orchestrator.session import Monitor, train_and_test
 from labctl.orchestrator.stopping import ASKED, Stopped, StopRequest
 from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, interlock, stop_request, time_limit, watched
 from labctl.record.folder import LOG_NAME
+from labctl.record.pruning import COSTS, prune
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.report.conclusion import Conclusion, conclude
@@ -51,7 +53,7 @@ def take_to_its_end(
 ) -> None:
     """Train and test within `limits`, showing how far it is. Raises `Stopped` when asked to stop."""
     progress = _progress(folder, task)
-    log.append_event("session", session_facts(progress))
+    log.append_event("session", {**session_facts(progress), **describe_bench(bench)})
     with (
         log_file(folder) as passes,
         _shown(progress, quiet=quiet) as monitor,
@@ -127,6 +129,9 @@ def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as
     if not as_json:
         click.echo("computing baselines and writing the report ...")
     conclusion = conclude(folder, loaded, task)
+    if (keep := loaded.experiment.record.keep) != "everything":
+        prune(folder, keep)
+        click.echo(f"{folder.name} keeps its {keep} (record: keep): {COSTS[keep]}", err=True)
     notify(loaded.experiment.unattended.notify, _ended(folder, "finished", None, accuracy=conclusion.accuracy))
     click.echo(json.dumps(_as_json(folder, conclusion)) if as_json else _as_text(folder, conclusion))
 
@@ -196,11 +201,14 @@ def _as_text(folder: Path, conclusion: Conclusion) -> str:
     ]
     low, high = conclusion.interval
     simulated = "simulated hardware, " if conclusion.simulated else ""
+    source = conclusion.replayed
+    passes = f"{conclusion.passes:,} passes, {conclusion.hardware_s / 3600:.2f} h of hardware time"
+    spent = passes if source is None else f"{conclusion.passes:,} rows from the record of {source}, no fresh pass"
     return "\n".join(
         [
             *lines,
             f"test accuracy {100 * conclusion.accuracy:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}; "
-            f"{simulated}{conclusion.passes:,} passes, {conclusion.hardware_s / 3600:.2f} h of hardware time)",
+            f"{simulated}{spent})",
             f"report: {folder / 'report.html'}",
         ]
     )
@@ -216,6 +224,7 @@ def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
         "passes": conclusion.passes,
         "hardware_s": conclusion.hardware_s,
         "simulated": conclusion.simulated,
+        "replayed": conclusion.replayed,
         "macs": dict(conclusion.macs),
         "disturbances": [dict(each) for each in conclusion.disturbances],
         "arithmetic_j": arithmetic_j(conclusion.macs),

@@ -16,8 +16,10 @@ def plans_as_text(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]
     ]
     references = [f"{plan.schedule} {plan.reference_passes:,}" for plan in plans if plan.reference_passes]
     watched = [f"besides these at most so many reference passes: {', '.join(references)}"] if references else []
+    kept = [f"{plan.schedule} {plan.kept_bytes / 1e6:,.1f} MB" for plan in plans if plan.kept_bytes is not None]
+    left = [f"of the disk `record: keep` leaves when the run is finished: {', '.join(kept)}"] if kept else []
     reasons = [f"not {schedule}: {reason}" for schedule, reason in refused.items()]
-    return "\n".join([header, *lines, "* the schedule the experiment asks for", *reasons, *watched])
+    return "\n".join([header, *lines, "* the schedule the experiment asks for", *reasons, *watched, *left])
 
 
 def plans_as_json(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]) -> dict[str, object]:
@@ -32,6 +34,7 @@ def plans_as_json(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]
                 "reference_passes": plan.reference_passes,
                 "hardware_s": plan.hardware_s,
                 "disk_bytes": plan.disk_bytes,
+                "kept_bytes": plan.disk_bytes if plan.kept_bytes is None else plan.kept_bytes,
             }
             for plan in plans
         },

@@ -18,6 +18,7 @@ COMMANDS = {
     "init": "Copy the example experiments and rigs, or a driver's template, into a folder.",
     "run": "Train what an experiment file describes.",
     "resume": "Go on with a run that was stopped or crashed.",
+    "replay": "Train again from a run's recorded passes, without hardware.",
     "status": "Say where a run stands.",
     "stop": "End a run that goes on elsewhere.",
     "queue": "Run experiments one after another.",

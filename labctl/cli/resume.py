@@ -10,9 +10,11 @@ from labctl.cli.signals import say_stopping
 from labctl.config.loading import LoadedExperiment
 from labctl.config.unattended import Unattended
 from labctl.orchestrator.assembly import Task, build_bench
+from labctl.orchestrator.replaying import bench_to_go_on
 from labctl.orchestrator.runs import (
     changed_files,
     check_bench,
+    check_calibrations,
     check_software,
     check_states,
     continue_run,
@@ -43,6 +45,8 @@ def command(
         task = reopen_task(reader, loaded)
         with stop_on_signals(say_stopping) as stop:
             measure_the_rest(reader, loaded, task, stop, limits, quiet=as_json, accept_changes=accept_changes)
+        if _is_tested(reader) and reader.kept() != "everything":
+            return
         conclude_and_print(folder, loaded, task, as_json=as_json)
 
 
@@ -62,17 +66,22 @@ def measure_the_rest(
     Raises `RecordError` when hardware, software or files are no longer those of the run.
     """
     folder = reader.path.parent
-    if any(event.kind == "test" for event in reader.events()):
+    if _is_tested(reader):
         click.echo(f"{folder.name} is trained and tested; nothing is left to measure", err=True)
         return
     if not accept_changes:
         check_software(reader)
     for file in changed_files(reader):
         click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
-    bench = build_bench(loaded)
+    check_calibrations(reader, loaded)
+    bench = bench_to_go_on(folder, loaded) or build_bench(loaded)
     check_bench(reader, bench)
     click.echo(f"resuming {folder.name}: {sum(reader.count_by_purpose().values()):,} passes are recorded", err=True)
     with resumable(folder, limits.notify, again), continue_run(folder, loaded) as log, opened(bench.rigs.values()):
         if not task.rule.tunes:
             check_states(reader, bench)
         take_to_its_end(folder, log, bench, task, stop, limits, quiet=quiet)
+
+
+def _is_tested(reader: LogReader) -> bool:
+    return any(event.kind == "test" for event in reader.events())

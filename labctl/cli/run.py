@@ -54,14 +54,22 @@ def command(
         check_disturbances(loaded, bench)
         if dry_run:
             sizes = len(task.data.train_y), len(task.data.test_y)
-            every = loaded.experiment.record.checkpoint_every
+            record = loaded.experiment.record
             training = loaded.experiment.training
             drift, chosen = loaded.experiment.drift, training.schedule
             reason = why_not_pipelined(bench.rigs.values(), bench.layers, drift)
             possible = schedules_of(training)
             refused = {"pipelined": reason} if reason is not None and "pipelined" in possible else {}
             plans = [
-                plan_run(schedule, task.rule, task.infos, *sizes, checkpoint_every=every, drift=drift)
+                plan_run(
+                    schedule,
+                    task.rule,
+                    task.infos,
+                    *sizes,
+                    checkpoint_every=record.checkpoint_every,
+                    drift=drift,
+                    keep=record.keep,
+                )
                 for schedule in possible
                 if schedule not in refused
             ]

@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from labctl.cli import options
 from labctl.cli.main import EXIT_RECORD
-from labctl.contract.errors import InputError
+from labctl.config.experiment import Keep
+from labctl.contract.errors import InputError, LabctlError
 from labctl.orchestrator.assembly import build_bench
 from labctl.orchestrator.runs import reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
@@ -21,6 +23,7 @@ from labctl.record.bundle import copy_bundle
 from labctl.record.export import export_csv, export_hdf5
 from labctl.record.folder import LOG_NAME, MODEL_NAME, RunSummary, find_run, list_runs
 from labctl.record.provenance import collect, same_arithmetic
+from labctl.record.pruning import COSTS, forecast, prune
 from labctl.record.reader import Event, LogReader
 from labctl.report.comparison import Comparison, compare_runs
 from labctl.rig.rig import opened
@@ -62,9 +65,15 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             "state": _state(_result_of(reader), closed=reader.is_closed()),
             "created": meta["created"],
             "simulated": meta["simulated"],
+            "replayed": meta.get("replayed"),
+            "kept": f"{reader.kept()}: {COSTS[reader.kept()]}",
             "passes": reader.count_by_purpose(),
             "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
             "events": [_event(event) for event in reader.events() if event.kind != "epoch"],
+            "instruments": reader.instruments(),
+            "calibrations": meta.get("calibrations", {}),
+            "software": {"python": meta["provenance"]["python"], **meta["provenance"]["packages"]},
+            "environment": meta["provenance"]["environment"],
             "settings": meta["resolved"],
             **_result_of(reader),
         }
@@ -140,6 +149,41 @@ def verify_command(run: str, root: Path, as_json: bool) -> None:
     sys.exit(0 if good else EXIT_RECORD)
 
 
+@command.command("prune")
+@click.argument("run", metavar="RUN|FOLDER")
+@click.option(
+    "--keep",
+    type=click.Choice(get_args(Keep)),
+    required=True,
+    help="everything: only unused room is freed; responses: no drives, as `runs verify` needs none but `replay` does; "
+    "result: no passes at all. The report is written before.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
+@options.runs_root
+@options.as_json
+def prune_command(run: str, keep: Keep, root: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Free the disk of parts of a finished RUN, or of all finished runs in FOLDER.
+
+    What is given up does not come back. A run that is not finished, or that somebody writes, is left as it is.
+    """
+    of_folder = Path(run).is_dir() and not (Path(run) / LOG_NAME).is_file()
+    folders = [each.folder for each in list_runs(Path(run))] if of_folder else [find_run(root, run)]
+    facts: list[dict[str, object]] = []
+    for folder in folders:
+        try:
+            pruning = (forecast if dry_run else prune)(folder, keep)
+        except LabctlError as error:
+            if not of_folder:
+                raise
+            click.echo(f"left as it is: {error}", err=True)
+            continue
+        facts.append({"run": str(folder), **asdict(pruning)})
+        if not as_json:
+            would = "would be " if dry_run else ""
+            click.echo(f"{folder.name}: {would}{pruning.before / 1e6:,.2f} MB -> {pruning.after / 1e6:,.2f} MB")
+    click.echo(json.dumps(facts) if as_json else f"of each that is left: {COSTS[keep]}")
+
+
 def _line(run: RunSummary) -> str:
     if run.problem is not None:
         return f"{run.folder.name:<48} cannot be read: {run.problem.splitlines()[0]}"
@@ -148,7 +192,8 @@ def _line(run: RunSummary) -> str:
     tested = isinstance(accuracy, float)
     state = f"test accuracy {100 * accuracy:.1f} %" if tested else _state(result, closed=run.closed)
     rejected = f" ({run.n_rejected:,} rejected)" if run.n_rejected else ""
-    return f"{run.folder.name:<48} {run.n_passes:>9,} passes{rejected}  {state}"
+    notes = ", replayed" * run.replayed + f", keeps its {run.kept} alone" * (run.kept != "everything")
+    return f"{run.folder.name:<48} {run.n_passes:>9,} passes{rejected}  {state}{notes}"
 
 
 def _state(result: Mapping[str, object], *, closed: bool) -> str:

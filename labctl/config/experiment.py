@@ -20,6 +20,9 @@ Baseline = Literal["linear", "skip-only", "linear-map", "linear-map-modulus", "s
 BASELINES: tuple[Baseline, ...] = ("linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled")
 
 
+Keep = Literal["everything", "responses", "result"]
+
+
 class _Data(Settings):
     groups_key: ClassVar[str | None] = None
     """The key of this source that says which group a sample belongs to."""
@@ -233,6 +236,11 @@ class Record(Settings):
         default=0.2, description="longest time a pass waits for the disk"
     )
     checkpoint_every: int = Field(default=1, ge=1, description="epochs between checkpoints")
+    keep: Keep = Field(
+        default="everything",
+        description="what is left when the run is finished; responses: it can be verified, but not replayed; result: "
+        "neither, as no pass is left",
+    )
 
 
 class Report(Settings):

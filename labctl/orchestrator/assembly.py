@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,10 +67,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Bench:
-    """The hardware of an experiment: its rigs by role, and the layer of each block."""
+    """The hardware of an experiment: its rigs by role, and the layer of each block.
+
+    `replayed` says, as JSON values, which run's record answers in place of hardware, if one does.
+    """
 
     rigs: Mapping[str, Rig]
     layers: tuple[PhysicalLayer, ...]
+    replayed: Mapping[str, Any] | None = None
 
     @property
     def infos(self) -> tuple[LayerInfo, ...]:
@@ -93,14 +98,20 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
     Raises `ConfigError` at the line that is wrong.
     """
     rigs = {role: hosted(rig, build_rig(rig)) for role, rig in loaded.rigs.items()}
+    layers = find_layers(loaded, rigs)
+    if loaded.experiment.training.schedule == "pipelined":
+        with errors_at(loaded.document, "training", "schedule"):
+            _require_pipeline(rigs, layers, loaded.experiment.drift)
+    return Bench(rigs, layers)
+
+
+def find_layers(loaded: LoadedExperiment, rigs: Mapping[str, Rig]) -> tuple[PhysicalLayer, ...]:
+    """Return the layer of each block. Raises `ConfigError` at one that `rigs` do not have."""
     layers: list[PhysicalLayer] = []
     for number, block in enumerate(loaded.experiment.network.blocks):
         with errors_at(loaded.document, "network", "blocks", number, "layer"):
             layers.append(find_layer(rigs, block.layer))
-    if loaded.experiment.training.schedule == "pipelined":
-        with errors_at(loaded.document, "training", "schedule"):
-            _require_pipeline(rigs, layers, loaded.experiment.drift)
-    return Bench(rigs, tuple(layers))
+    return tuple(layers)
 
 
 def _require_pipeline(rigs: Mapping[str, Rig], layers: Sequence[PhysicalLayer], drift: Drift | None) -> None:

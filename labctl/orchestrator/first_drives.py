@@ -1,9 +1,14 @@
 """Checks before a run is begun what can be known by then: the drives of its first block."""
 
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
 from labctl.config.errors import ConfigError
 from labctl.config.loading import LoadedExperiment
 from labctl.contract.capabilities import DomainLimited
-from labctl.contract.layer import Misfit, find_misfit
+from labctl.contract.layer import Drives, Misfit, find_misfit
 from labctl.learning.requests import Measure
 from labctl.learning.rule import Batch
 from labctl.orchestrator.assembly import Bench, Task
@@ -21,20 +26,28 @@ def check_first_drives(loaded: LoadedExperiment, bench: Bench, task: Task) -> No
     limited = layer if isinstance(layer, DomainLimited) else None
     if encoder.bounded and limited is None:
         return
-    _fit_first_encoder(task)
-    label = task.rule.network.label
-    n_samples = max(1, CHUNK_ROWS // len(label.candidates))
-    for first in range(0, len(task.features), n_samples):
-        features = task.features[first : first + n_samples]
-        labels = label.candidates[None, :].repeat(len(features), axis=0)
-        drives = encoder.encode(label.embed(features, labels).reshape(labels.size, -1)).drives
+    fit_first_encoder(task)
+    candidates, row = task.rule.network.label.candidates, 0
+    for drives in first_drives(task, np.arange(len(task.features))):
         misfit = find_misfit(layer.info, drives) or (limited.misfit(drives) if limited is not None else None)
         if misfit is not None:
-            sample, column = divmod(misfit.row, len(label.candidates))
-            raise _placed(loaded, task, misfit, first + sample, int(label.candidates[column]))
+            sample, column = divmod(row + misfit.row, len(candidates))
+            raise _placed(loaded, task, misfit, sample, int(candidates[column]))
+        row += len(drives)
 
 
-def _fit_first_encoder(task: Task) -> None:
+def first_drives(task: Task, samples: NDArray[np.int64]) -> Iterator[Drives]:
+    """Yield the drives of the first block, whose encoder is fitted, for `samples` (n,) under every candidate label."""
+    network = task.rule.network
+    label, encoder = network.label, network.blocks[0].encoder
+    n_samples = max(1, CHUNK_ROWS // len(label.candidates))
+    for first in range(0, len(samples), n_samples):
+        features = task.features[samples[first : first + n_samples]]
+        labels = label.candidates[None, :].repeat(len(features), axis=0)
+        yield encoder.encode(label.embed(features, labels).reshape(labels.size, -1)).drives
+
+
+def fit_first_encoder(task: Task) -> None:
     """Fit the first block's encoder as the run will."""
     data = task.data
     batch = Batch(task.features[data.train_index], data.train_y, data.train_index)

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labctl.config.experiment import Keep
 from labctl.config.unattended import Drift
 from labctl.contract.layer import LayerInfo
 from labctl.learning.rule import LearningRule
 from labctl.orchestrator.evaluation import SAMPLES_PER_ACQUISITION
 from labctl.orchestrator.switching import switching_s
 from labctl.orchestrator.training import STATISTICS_SAMPLES
-
-BYTES_PER_ROW = 60
-"""SQLite's own bytes around the drive and response of a row, measured."""
+from labctl.record.pruning import BYTES_PER_ROW
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of one schedule."""
+    """The cost of one schedule. `kept_bytes` is what is left on the disk of a finished run that does not keep all."""
 
     schedule: str
     training_passes: int
@@ -26,6 +25,7 @@ class Plan:
     hardware_s: float
     disk_bytes: int
     reference_passes: int = 0
+    kept_bytes: int | None = None
 
     @property
     def passes(self) -> int:
@@ -42,6 +42,7 @@ def plan_run(
     *,
     checkpoint_every: int = 1,
     drift: Drift | None = None,
+    keep: Keep = "everything",
 ) -> Plan:
     """Return what training `n_train` samples and testing `n_test` costs; `infos` has one entry per block.
 
@@ -62,8 +63,15 @@ def plan_run(
     rows = sum(n * _row_bytes(info) for n, info in zip(passes, infos, strict=True))
     epochs = rule.epochs * (len(infos) if schedule == "greedy" else 1)
     # Two are kept, and a third is written before the first of them goes.
-    checkpoints = min(3, -(-epochs // checkpoint_every)) * sum(array.nbytes for array in rule.arrays().values())
-    return Plan(schedule, sum(training), sum(test), seconds, rows + checkpoints, sum(references))
+    checkpoint = sum(array.nbytes for array in rule.arrays().values())
+    disk = rows + min(3, -(-epochs // checkpoint_every)) * checkpoint
+    given_up = {
+        "everything": 0,
+        "responses": sum(4 * info.n_inputs * (n - k) for n, k, info in zip(passes, references, infos, strict=True)),
+        "result": rows,
+    }
+    kept = None if keep == "everything" else rows - given_up[keep] + checkpoint
+    return Plan(schedule, sum(training), sum(test), seconds, disk, sum(references), kept)
 
 
 def _training_rows(rule: LearningRule, block: int, n_train: int, *, keeps: bool) -> int:

@@ -16,10 +16,11 @@ from labctl.learning.offers import Offer
 from labctl.orchestrator.assembly import Bench, Task, build_task, starting_model
 from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
-from labctl.record.provenance import collect, software_changes
+from labctl.record.provenance import calibration_files, collect, software_changes
 from labctl.record.reader import LogReader
 from labctl.record.schema import create_file
 from labctl.record.writer import PassLog
+from labctl.rig.rig import identities
 
 RUN_SCHEMA = "labctl/run/1"
 START_NAME = "start"
@@ -29,14 +30,17 @@ _LAYER_INFO = TypeAdapter(LayerInfo)
 _OFFER = TypeAdapter(Offer)
 
 
-def begin_run(loaded: LoadedExperiment, bench: Bench, task: Task, root: Path) -> tuple[Path, PassLog]:
+def begin_run(
+    loaded: LoadedExperiment, bench: Bench, task: Task, root: Path, *, start: Path | None = None
+) -> tuple[Path, PassLog]:
     """Create the folder of a new run in `root` and return it with its pass log, open for writing.
 
-    Raises `InputError` or `RecordError` when it cannot be kept there; nothing is left then.
+    `start` is where the model of `training.init_from` lies, unless it is where the experiment says. Raises `InputError`
+    or `RecordError` when it cannot be kept there; nothing is left then.
     """
     texts = {"experiment.yaml": loaded.document.text}
     texts |= {f"rig-{role}.yaml": rig.document.text for role, rig in loaded.rigs.items()}
-    meta, start = _describe(loaded, bench, task), starting_model(loaded)
+    meta, start = _describe(loaded, bench, task), start or starting_model(loaded)
 
     def fill(folder: Path) -> None:
         for name, text in texts.items():
@@ -94,6 +98,29 @@ def check_software(reader: LogReader) -> None:
             f"{reader.path.parent.name} was begun with {'; '.join(changes)}; the rest of it may round otherwise: "
             "restore them, or go on with `labctl resume --accept-changes`"
         )
+
+
+def check_calibrations(reader: LogReader, loaded: LoadedExperiment) -> None:
+    """Raise `RecordError` when a calibration file is another one than when the run began, or gone."""
+    then: Mapping[str, Mapping[str, str]] = reader.meta().get("calibrations", {})
+    now = calibration_files(loaded.rigs)
+    for part, file in then.items():
+        digest = now[part]["sha256"]
+        if digest != file["sha256"]:
+            changed = "is gone" if digest is None else f"has changed ({digest[:12]}, then {file['sha256'][:12]})"
+            raise RecordError(
+                f"{reader.path.parent.name}: the calibration {file['file']} of {part} {changed}; what was measured so "
+                "far holds for the old one alone: put it back, or begin a new run"
+            )
+
+
+def describe_bench(bench: Bench) -> dict[str, Any]:
+    """Return who answers on the open `bench`, by role and instrument, and the states of its layers, as JSON values."""
+    rigs = bench.rigs.items()
+    return {
+        "instruments": {f"{role}.{name}": who for role, rig in rigs for name, who in identities(rig).items()},
+        "states": {f"{role}.{name}": layer.state_id for role, rig in rigs for name, layer in rig.layers.items()},
+    }
 
 
 def changed_files(reader: LogReader) -> list[Path]:
@@ -154,6 +181,7 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
         "offers": [_OFFER.dump_python(offer, mode="json") for offer in task.offers],
         "layers": {info.name: _describe_layer(info) for info in task.infos},
         "simulated": bench.simulated,
+        "replayed": None if bench.replayed is None else dict(bench.replayed),
         "power_w": None if None in powers else sum(power for power in powers if power is not None),
         "data": {
             "fingerprint": data.fingerprint,
@@ -162,6 +190,7 @@ def _describe(loaded: LoadedExperiment, bench: Bench, task: Task) -> dict[str, A
             "class_names": list(data.class_names),
             "feature_names": list(data.feature_names),
         },
+        "calibrations": {} if bench.replayed else calibration_files(loaded.rigs),
         "provenance": collect(compiled=loaded.experiment.compiled),
     }
 

@@ -38,6 +38,8 @@ def verify(task: Task, reader: LogReader, simulators: Sequence[PhysicalLayer] | 
     Raises `RecordError` when a pass is missing or belongs to something else.
     """
     checkpoint = reader.latest_checkpoint()
+    if reader.kept() == "result":
+        raise RecordError(f"{reader.path.parent.name} keeps its result alone: no pass is left to verify it by")
     if checkpoint is None:
         raise RecordError("the run has no checkpoint yet; there is nothing to verify")
     recorded = RecordedRows(reader, len(task.infos))

@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+from labctl.config.experiment import Keep
 from labctl.contract.errors import InputError, LabctlError
 from labctl.record.reader import LogReader
 
@@ -31,7 +32,8 @@ _TIME_LENGTH = len("2026-11-22T03-40-12")
 class RunSummary:
     """What a list of runs shows. Times in POSIX seconds; `closed` is false while a run is written or was killed.
 
-    `problem` says why a folder cannot be read; the other fields then mean nothing.
+    `replayed` says whether a run's record answered in place of hardware, `kept` what is left of the run. `problem` says
+    why a folder cannot be read; the other fields then mean nothing.
     """
 
     folder: Path
@@ -42,6 +44,8 @@ class RunSummary:
     first_pass_s: float | None = None
     last_pass_s: float | None = None
     closed: bool = False
+    replayed: bool = False
+    kept: Keep = "everything"
     problem: str | None = None
 
 
@@ -109,6 +113,8 @@ def summarise_run(folder: Path) -> RunSummary:
                 first_pass_s=first_pass_s,
                 last_pass_s=last_pass_s,
                 closed=reader.is_closed(),
+                replayed=bool(reader.meta().get("replayed")),
+                kept=reader.kept(),
             )
     except LabctlError as error:
         return RunSummary(folder, problem=str(error))

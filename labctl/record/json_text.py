@@ -34,3 +34,23 @@ def _plain(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [_plain(item) for item in cast("Sequence[object]", value)]
     return value
+
+
+def leaves(value: object, name: str = "") -> dict[str, object]:
+    """Return the leaves of nested mappings and sequences by dotted name."""
+    if isinstance(value, Mapping):
+        entries = [(str(key), item) for key, item in cast("Mapping[object, object]", value).items()]
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        entries = [(str(index), item) for index, item in enumerate(cast("Sequence[object]", value))]
+    else:
+        return {name: value}
+    return {
+        key: leaf for part, item in entries for key, leaf in leaves(item, f"{name}.{part}" if name else part).items()
+    }
+
+
+def differences(first: object, second: object) -> dict[str, tuple[object, object]]:
+    """Return the leaves that differ as (first, second) by dotted name; None stands for what one side lacks."""
+    sides = leaves(first), leaves(second)
+    both = {name: (sides[0].get(name), sides[1].get(name)) for name in dict.fromkeys([*sides[0], *sides[1]])}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}

@@ -1,5 +1,6 @@
 """What computed a run: the machine, the libraries and their versions."""
 
+import hashlib
 import os
 import platform
 import re
@@ -11,9 +12,13 @@ from typing import Any, cast
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from labctl.config.loading import LoadedRig, resolve_path
+
 _ENVIRONMENT = re.compile(r"OMP_NUM_THREADS|OPENBLAS_\w+|LABCTL_\w+")
 _COMPILER = ("numba", "llvmlite", "scipy")
 """What compiled updates are made by, and whose BLAS they call."""
+
+_DRIVER_GROUPS = ("labctl.instruments", "labctl.layers", "labctl.simulators")
 
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -40,6 +45,21 @@ def collect(*, compiled: bool = False) -> dict[str, Any]:
         "packages": _package_versions(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if _ENVIRONMENT.fullmatch(name)},
     }
+
+
+def calibration_files(rigs: Mapping[str, LoadedRig]) -> dict[str, dict[str, str | None]]:
+    """Return the calibration files that `rigs` name, by role and part: path, and SHA-256 of the content if it is there.
+
+    A file's name tells the day, its content what was measured.
+    """
+    found: dict[str, dict[str, str | None]] = {}
+    for role, rig in rigs.items():
+        for name, body in {**rig.rig.instruments, **rig.rig.layers}.items():
+            if isinstance(named := body.get("calibration"), str):
+                path = resolve_path(rig.document.folder, named)
+                digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+                found[f"{role}.{name}"] = {"file": named, "sha256": digest}
+    return found
 
 
 def same_arithmetic(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -83,6 +103,16 @@ def _blas() -> dict[str, Any]:
 
 
 def _package_versions() -> dict[str, str]:
-    required = [line for line in metadata.requires("labctl") or [] if "extra ==" not in line]
-    names = [match[0] for match in map(_REQUIREMENT_NAME.match, required) if match]
-    return {name: metadata.version(name) for name in ["labctl", *sorted(names)]}
+    """Return the versions of labctl, of what it requires, of its extras and of driver packages that are installed."""
+    required = [match[0] for match in map(_REQUIREMENT_NAME.match, metadata.requires("labctl") or []) if match]
+    offered = [point for group in _DRIVER_GROUPS for point in metadata.entry_points(group=group)]
+    drivers = {point.dist.name for point in offered if point.dist is not None} - {"labctl"}
+    versions = {name: _version(name) for name in ["labctl", *sorted({*required, *drivers})]}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

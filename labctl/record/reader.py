@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.config.experiment import Keep
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
 from labctl.record.damage import damaged
@@ -229,6 +230,15 @@ class LogReader:
             except ValueError as error:
                 raise damaged(self.path, f"checkpoint of epoch {epoch}: {error}") from error
         return None
+
+    def instruments(self) -> dict[str, str]:
+        """Return who answered when the run was last gone on with, by role and instrument; empty where none can tell."""
+        sessions = [event.detail for event in self.events() if event.kind == "session"]
+        return sessions[-1].get("instruments", {}) if sessions else {}
+
+    def kept(self) -> Keep:
+        """Return what of the run is kept: everything, unless parts were given up."""
+        return next((event.detail["keep"] for event in reversed(self.events()) if event.kind == "pruned"), "everything")
 
     def is_closed(self) -> bool:
         """Return whether the last writer closed the log; false while one writes and after it was killed."""

@@ -60,7 +60,7 @@ class PassLog:
     def __init__(self, path: Path, *, commit_every_s: float = COMMIT_EVERY_S) -> None:
         self.path = path
         with ExitStack() as undo:
-            self._lock = _acquire(path)
+            self._lock = acquire(path)
             undo.callback(self._lock.release)
             self._connection = connect_to_write(path)
             undo.callback(self._connection.close)
@@ -178,7 +178,8 @@ def _split(data: bytes, n: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-def _acquire(path: Path) -> FileLock:
+def acquire(path: Path) -> FileLock:
+    """Return the lock of a log's one writer, held. Raises `RecordError` naming who has it."""
     if not path.is_file():
         raise RecordError(f"there is no pass log at {path}")
     lock = FileLock(path.with_suffix(".lock"), thread_local=False)

@@ -1,19 +1,23 @@
 """Two runs side by side: what was configured differently, and what difference it made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import yaml
 
+from labctl.record.json_text import differences
 from labctl.record.reader import LogReader
 from labctl.report.paired import Difference, paired_difference
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Settings that differ as (first, second) by dotted name; accuracies; `paired` second minus first, if pairable."""
+    """Settings, instruments and software that differ as (first, second) by dotted name; accuracies.
+
+    `paired` is second minus first, if they can be paired.
+    """
 
     settings: Mapping[str, tuple[object, object]]
     accuracies: tuple[float | None, float | None]
@@ -23,22 +27,31 @@ class Comparison:
 def compare_runs(first: LogReader, second: LogReader) -> Comparison:
     """Compare configuration and test result; accuracies pair up only when both tested the same samples."""
     metas = first.meta(), second.meta()
-    settings = [_flat(_settings(meta)) for meta in metas]
-    names = list(dict.fromkeys([*settings[0], *settings[1]]))
-    values = {name: (settings[0].get(name), settings[1].get(name)) for name in names}
     tests = _test(first), _test(second)
     accuracies = tuple(None if test is None else float(test["accuracy"]) for test in tests)
     return Comparison(
-        settings={name: pair for name, pair in values.items() if pair[0] != pair[1]},
+        settings=differences(*[_settings(meta, reader) for meta, reader in zip(metas, (first, second), strict=True)]),
         accuracies=cast("tuple[float | None, float | None]", accuracies),
         paired=_paired(metas, tests),
     )
 
 
-def _settings(meta: Mapping[str, Any]) -> Mapping[str, object]:
-    """Return what was configured; rig files as they were read, so that no driver is needed to compare them."""
+def _settings(meta: Mapping[str, Any], reader: LogReader) -> Mapping[str, object]:
+    """Return what was configured, and what carried it out.
+
+    Rig files are as they were read, so that no driver is needed to compare them.
+    """
     rigs = {role: source.get("resolved") or yaml.safe_load(source["text"]) for role, source in meta["rigs"].items()}
-    return {"experiment": meta["resolved"], "rig": rigs, "data": {"fingerprint": meta["data"]["fingerprint"][:12]}}
+    origin = meta["provenance"]
+    return {
+        "experiment": meta["resolved"],
+        "rig": rigs,
+        "data": {"fingerprint": meta["data"]["fingerprint"][:12]},
+        "instruments": reader.instruments(),
+        "calibrations": meta.get("calibrations", {}),
+        "software": {"python": origin["python"], **origin["packages"]},
+        "environment": origin["environment"],
+    }
 
 
 def _paired(
@@ -60,16 +73,3 @@ def _split_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _test(reader: LogReader) -> Mapping[str, Any] | None:
     return next((event.detail for event in reader.events() if event.kind == "test"), None)
-
-
-def _flat(value: object, name: str = "") -> dict[str, object]:
-    """Return the leaves of nested mappings and sequences by dotted name."""
-    if isinstance(value, Mapping):
-        entries = [(str(key), item) for key, item in cast("Mapping[object, object]", value).items()]
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        entries = [(str(index), item) for index, item in enumerate(cast("Sequence[object]", value))]
-    else:
-        return {name: value}
-    return {
-        key: leaf for part, item in entries for key, leaf in _flat(item, f"{name}.{part}" if name else part).items()
-    }

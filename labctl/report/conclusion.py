@@ -24,7 +24,10 @@ from labctl.report.page import write_page
 
 @dataclass(frozen=True)
 class Conclusion:
-    """A run's result: accuracies are shares from 0 to 1, `interval` is the 95 % interval over test samples."""
+    """A run's result: accuracies are shares from 0 to 1, `interval` is the 95 % interval over test samples.
+
+    `replayed` names the run whose record answered in place of hardware, if one did.
+    """
 
     accuracy: float
     interval: tuple[float, float]
@@ -32,6 +35,7 @@ class Conclusion:
     passes: int
     hardware_s: float
     simulated: bool
+    replayed: str | None
     macs: Mapping[str, int]
     disturbances: Sequence[Mapping[str, Any]] = ()
     """What was changed on purpose, how, and the first row that met it."""
@@ -77,6 +81,7 @@ def summarise(reader: LogReader) -> Conclusion:
         passes=sum(counts.values()),
         hardware_s=passes_s + switching_s(infos, reader.blocks_in_order()),
         simulated=meta["simulated"],
+        replayed=meta["replayed"]["run"] if meta.get("replayed") else None,
         macs=digital_work(reader) or {},
         disturbances=[event.detail for event in told if event.kind == DISTURBED],
     )

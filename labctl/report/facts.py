@@ -75,6 +75,7 @@ class RunFacts:
 
     folder_name: str
     meta: Mapping[str, Any]
+    instruments: Mapping[str, str]
     sessions: Sequence[Session]
     epochs: NDArray[np.int64]
     curves: Mapping[str, NDArray[np.float64]]
@@ -88,6 +89,11 @@ class RunFacts:
     layer_use: Mapping[int, LayerUse]
     macs: Mapping[str, int] | None
     disturbances: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def replayed(self) -> Mapping[str, Any] | None:
+        """The run whose record answered in place of hardware, if one did."""
+        return self.meta.get("replayed")
 
     @property
     def passes(self) -> int:
@@ -127,6 +133,7 @@ def gather_facts(reader: LogReader) -> RunFacts:
         return RunFacts(
             folder_name=reader.path.resolve().parent.name,
             meta=meta,
+            instruments=reader.instruments(),
             sessions=_sessions(events, last_step.time_s if last_step else 0.0),
             epochs=epochs,
             curves=curves,

@@ -33,7 +33,7 @@ from labctl.rig.doctor import examine_here
 from labctl.rig.examined import examined_as_json, findings_as_json
 from labctl.rig.guarding import Guard
 from labctl.rig.messages import error_as_head
-from labctl.rig.rig import Rig, build_rig, close_parts, make_parts_safe, open_parts
+from labctl.rig.rig import Rig, build_rig, close_parts, identities, make_parts_safe, open_parts
 from labctl.rig.safe_plan import collect
 from labctl.rig.worker import Worker
 
@@ -191,7 +191,7 @@ class Host:
         try:
             with self._worker.call(self._patience_s):
                 open_parts([self._rig])
-            self._answer(message, {"kind": "done"})
+            self._answer(message, {"kind": "done", "instruments": identities(self._rig)})
         except Exception as error:  # noqa: BLE001 - the orchestrator is told, whatever it is
             self._answer(message, error_as_head(error, traceback.format_exc()))
 

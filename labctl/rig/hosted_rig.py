@@ -38,6 +38,7 @@ class HostedRig:
         self._name = rig.name
         self._states = {name: layer.state_id for name, layer in rig.layers.items()}
         self._identities: dict[str, str] = {}
+        self._instruments: dict[str, str] = {}
         self._written: dict[str, WrittenParameters] = {}
         self._host: HostProcess | None = None
         self._is_open = False
@@ -52,7 +53,9 @@ class HostedRig:
         if self._is_open:
             return
         try:
-            self._take(self._started().ask("open"))
+            opened = self._started().ask("open")
+            self._take(opened)
+            self._instruments = opened.head["instruments"]
             self._is_open = True
             for layer, written in self._written.items():
                 self.write_parameters(layer, written.commanded)
@@ -150,6 +153,10 @@ class HostedRig:
         """Return what an instrument or a layer measures of itself; see `Calibratable`."""
         return calibration_from_message(self._answered("calibrate", part))
 
+    def identities(self) -> Mapping[str, str]:
+        """Return who answers at the addresses of the instruments; empty before `open`."""
+        return self._instruments
+
     def _started(self) -> HostProcess:
         if self._host is None:
             self._host = HostProcess({"rig": self._source, "owner": this_owner()})
@@ -201,6 +208,7 @@ class HostedRig:
         self._host = None
         self._is_open = False
         self._identities.clear()
+        self._instruments = {}
 
     def _failed(self, lost: HostLostError) -> InstrumentError:
         self._forget()

@@ -10,6 +10,7 @@ from labctl.config.errors import closest
 from labctl.config.loading import LoadedRig
 from labctl.config.placing import errors_at
 from labctl.config.rig import Interlock, RecoverySettings
+from labctl.contract.capabilities import Identifiable
 from labctl.contract.clock import Clock, SimulatedClock, WallClock
 from labctl.contract.driver import BuildContext, Instrument
 from labctl.contract.errors import InputError, InstrumentError
@@ -28,6 +29,15 @@ class Attributed(Protocol):
 
     def name_run(self, run: str) -> None:
         """Take over the name of the run that uses it. Never raises."""
+        ...
+
+
+@runtime_checkable
+class Introducing(Protocol):
+    """A host that knows who answers at the addresses of its rig's instruments."""
+
+    def identities(self) -> Mapping[str, str]:
+        """Return make, model, serial number and firmware as told, by instrument; empty before `open`."""
         ...
 
 
@@ -132,6 +142,14 @@ def name_run(rigs: Collection[Rig], run: str) -> None:
     for _, part in _parts(rigs):
         if isinstance(part, Attributed):
             part.name_run(run)
+
+
+def identities(rig: Rig) -> dict[str, str]:
+    """Return who answers at the addresses of the open `rig`, by instrument, of those that can tell."""
+    if isinstance(rig.host, Introducing):
+        return dict(rig.host.identities())
+    parts = rig.instruments.items()
+    return {name: part.identity for name, part in parts if isinstance(part, Identifiable) and part.identity}
 
 
 def open_parts(rigs: Collection[Rig]) -> None:

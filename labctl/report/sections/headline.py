@@ -19,7 +19,7 @@ def headline(facts: RunFacts) -> Markup:
         element("p", hardware_badge(facts), class_="badges"),
         paragraph(description) if description else "",
         *(paragraph(_disturbance(each)) for each in facts.disturbances),
-        _standing(facts) if facts.test is None else _result(facts.test),
+        _standing(facts) if facts.test is None else _result(facts.test, facts.replayed),
         _when(facts),
     )
 
@@ -27,6 +27,10 @@ def headline(facts: RunFacts) -> Markup:
 def hardware_badge(facts: RunFacts) -> Markup:
     """Return the badge that says whether hardware was behind the run."""
     simulated = [bool(block["simulated"]) for block in facts.meta["blocks"]]
+    if facts.replayed:
+        kind = "simulated" if all(simulated) else "real" if not any(simulated) else "partly simulated"
+        words = f"replayed from {facts.replayed['run']}: no pass was measured ({kind} hardware then)"
+        return element("span", words, class_="badge simulated")
     if all(simulated):
         return element("span", "simulated: no real hardware", class_="badge simulated")
     if not any(simulated):
@@ -40,13 +44,14 @@ def _disturbance(told: Mapping[str, Any]) -> str:
     return f"Disturbed on purpose: {told['what']}, block {blocks}; {told['how']}, first in row {told['first_id']:,}."
 
 
-def _result(test: Result) -> Markup:
+def _result(test: Result, replayed: Mapping[str, Any] | None) -> Markup:
+    how = "measured with fresh passes" if replayed is None else f"from passes that {replayed['run']} recorded"
     return together(
         [
             element("p", "test accuracy ", element("strong", percent(test.accuracy)), class_="result"),
             paragraph(
                 f"95 % interval {percent_range(test.low, test.high)} (Wilson, over test samples): "
-                f"{test.right:,} of {count(test.samples, 'sample')} right, measured with fresh passes."
+                f"{test.right:,} of {count(test.samples, 'sample')} right, {how}."
             ),
         ]
     )

@@ -14,7 +14,7 @@ def provenance(facts: RunFacts) -> Markup:
     return section(
         "Provenance",
         paragraph(_digital_only(facts)),
-        definitions(_experiment(facts) + _machine(facts.meta["provenance"])),
+        definitions(_experiment(facts) + _bench(facts) + _machine(facts.meta["provenance"])),
         *files,
         _details("Package versions", ", ".join(f"{n} {v}" for n, v in facts.meta["provenance"]["packages"].items())),
     )
@@ -40,6 +40,7 @@ def _experiment(facts: RunFacts) -> list[tuple[object, object]]:
     overrides = [each for file in (meta["experiment"], *meta["rigs"].values()) for each in file.get("overrides", ())]
     source = resolved["data"]
     return [
+        *_replayed(facts),
         ("Experiment", meta["experiment"]["path"]),
         ("Overrides", ", ".join(map(str, overrides)) if overrides else "none"),
         ("Training", f"{resolved['training']['rule']}, schedule {resolved['training']['schedule']}"),
@@ -48,6 +49,22 @@ def _experiment(facts: RunFacts) -> list[tuple[object, object]]:
         ("Data", f"{source['source']}: {data['train']:,} samples to train, {data['test']:,} to test"),
         ("Data fingerprint", element("code", data["fingerprint"])),
     ]
+
+
+def _bench(facts: RunFacts) -> list[tuple[object, object]]:
+    calibrations = facts.meta.get("calibrations", {})
+    instruments = [(f"Instrument {name}", who) for name, who in facts.instruments.items()]
+    files = [(f"Calibration of {part}", f"{of['file']}, SHA-256 {of['sha256']}") for part, of in calibrations.items()]
+    return [*instruments, *files]
+
+
+def _replayed(facts: RunFacts) -> list[tuple[object, object]]:
+    origin = facts.replayed
+    if origin is None:
+        return []
+    measured = "" if origin["measured_by"] == origin["run"] else f", measured by {origin['measured_by']}"
+    words = f"{origin['run']}, begun {origin['created']}: {origin['passes']:,} recorded passes{measured}"
+    return [("Responses from the record of", words)]
 
 
 def _machine(origin: Mapping[str, Any]) -> list[tuple[object, object]]:

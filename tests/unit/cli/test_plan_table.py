@@ -33,5 +33,6 @@ def test_programs_get_the_same_numbers(plan: Plan) -> None:
         "test_passes": plan.test_passes,
         "hardware_s": plan.hardware_s,
         "disk_bytes": plan.disk_bytes,
+        "kept_bytes": plan.disk_bytes,
         "reference_passes": plan.reference_passes,
     }

@@ -27,7 +27,7 @@ from labctl.contract.layer import Misfit, PhysicalLayer
 from labctl.rig.client import HostedLayer, hosted
 from labctl.rig.doctor import examine
 from labctl.rig.messages import HostDefectError
-from labctl.rig.rig import Rig, build_rig, name_run, opened, put_away
+from labctl.rig.rig import Rig, build_rig, identities, name_run, opened, put_away
 from labctl.testing.layer_contract import LayerContract
 
 DRIVERS = Path(__file__).parents[2] / "fixtures" / "drivers"
@@ -289,6 +289,15 @@ def test_what_a_layer_can_do_besides_it_does_in_its_host(bench: Any, tmp_path: P
     assert layer.health()
     layer.close()
     assert layer.identity == ""
+
+
+def test_who_answers_is_known_while_the_rig_is_open(bench: Any, tmp_path: Path) -> None:
+    rig = build(bench.rig(), tmp_path)
+    assert identities(rig) == {}
+    with opened([rig]):
+        assert identities(rig)["source"] == "RF bench, source, firmware 1.0"
+        assert set(identities(rig)) == set(rig.instruments)
+    assert identities(rig) == {}
 
 
 def test_parameters_outlive_their_host(bench: Any, tmp_path: Path) -> None:
