@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .conftest import Labctl, Tree
 
+FIXED_BYTES = 64e3
+"""Of a run that no forecast counts: the experiment, the rig, pages of tables that are nearly empty."""
+
 
 def size(run: Path) -> int:
     return (run / "run.sqlite").stat().st_size
@@ -85,5 +88,5 @@ def test_asked_for_in_the_experiment(labctl: "Labctl", desk: Path) -> None:
     assert "keeps its responses (record: keep): it can be verified, but no longer replayed" in told.err
     (run,) = labctl.runs()
     assert (run / "report.html").is_file()
-    assert size(run) / 2 < planned["kept_bytes"] < size(run) * 2
+    assert abs(size(run) - planned["kept_bytes"]) < planned["kept_bytes"] / 2 + FIXED_BYTES
     assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
