@@ -10,8 +10,11 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import wire_benches
@@ -59,15 +62,33 @@ class Toll:
     runs: int = 0
     verify_failed: int = 0
 
+    def __iadd__(self, other: "Toll") -> "Toll":
+        """Add what was done elsewhere."""
+        self.deaths = dict(Counter(self.deaths) + Counter(other.deaths))
+        self.recorded += other.recorded
+        self.lost += other.lost
+        self.repeated += other.repeated
+        self.runs += other.runs
+        self.verify_failed += other.verify_failed
+        return self
+
 
 def measure(n: int, *, seed: int = 0) -> Iterator[Row]:
-    """Yield what `n` deaths on the three systems did."""
-    toll, rng = Toll(), random.Random(seed)
-    for number, system in enumerate(SYSTEMS):
-        deaths = n // len(SYSTEMS) + (number < n % len(SYSTEMS))
-        with tempfile.TemporaryDirectory() as folder, wire_benches.on_the_wire(system, Path(folder)):
-            kill(system, Path(folder), deaths, rng, toll)
+    """Yield what `n` deaths on the three systems did, which go on at the same time."""
+    shares = [n // len(SYSTEMS) + (number < n % len(SYSTEMS)) for number in range(len(SYSTEMS))]
+    toll = Toll()
+    with ThreadPoolExecutor() as pool:
+        for each in pool.map(partial(tolled, seed), SYSTEMS, shares):
+            toll += each
     yield from rows(toll)
+
+
+def tolled(seed: int, system: System, n: int) -> Toll:
+    """Return what `n` deaths on one system did."""
+    toll = Toll()
+    with tempfile.TemporaryDirectory() as folder, wire_benches.on_the_wire(system, Path(folder)):
+        kill(system, Path(folder), n, random.Random(f"{system.name} {seed}"), toll)
+    return toll
 
 
 def rows(toll: Toll) -> Iterator[Row]:
