@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import drift, harness, kills
+from benchmarks import drift, harness, kills, powerloss
 from benchmarks.harness import Row
 
 SUBJECTS: Mapping[str, Callable[[bool], Iterator[Row]]] = {
     "drift": drift.measure,
     "kills": lambda quick: kills.measure(6 if quick else 200),
+    "powerloss": powerloss.measure,
 }
 """Rows by the word before the first point of their id."""
 
