@@ -53,10 +53,13 @@ class Drift(Settings):
     on_dead: Literal["mask", "note", "pause"] = Field(
         default="mask", description="dead channels: let them say nothing, only log them, or stop"
     )
-    on_remixed: Literal["pause", "note", "re-measure"] = Field(
+    on_remixed: Literal["pause", "note", "re-measure", "map"] = Field(
         default="pause",
-        description="another medium: stop, only log it, or measure what was cached again and go on training from the "
-        "weights there are",
+        description="another medium: stop, only log it, measure what was cached again and go on training from the "
+        "weights there are, or measure stored rows again and map responses from now on to those of the old medium",
+    )
+    map_rows: int = Field(
+        default=2000, ge=16, le=100_000, description="stored rows that are measured again to fit a map, each one pass"
     )
 
     @property

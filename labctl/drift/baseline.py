@@ -79,3 +79,8 @@ def surprise(ratios: Real, freedom: int, freedom_of_noise: int) -> float:
 def as_numbers(responses: ResponseValues) -> NDArray[np.inexact]:
     """Return responses in double precision: floats as float64, complex as complex128, counts as float64."""
     return responses.astype(np.complex128 if responses.dtype.kind == "c" else np.float64)
+
+
+def single(values: ResponseValues) -> ResponseValues:
+    """Return values in the single precision of their kind."""
+    return values.astype(np.complex64 if values.dtype.kind == "c" else np.float32)

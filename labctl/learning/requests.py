@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from labctl.network.label import Vectors
 
-Purpose = Literal["statistics", "train", "view", "twin", "test", "evaluate", "predict", "baseline", "reference"]
+Purpose = Literal["statistics", "train", "view", "twin", "test", "evaluate", "predict", "baseline", "reference", "map"]
 """What rows are for. `train` rows carry the data set's own samples; those of a `view` or a `twin` do not."""
 
 ResultT = TypeVar("ResultT")

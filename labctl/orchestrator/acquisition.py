@@ -33,6 +33,7 @@ from labctl.network.reads import mean_of_reads
 from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.references import LOOKS, DriftGuard
 from labctl.orchestrator.stopping import stopped
+from labctl.orchestrator.stored_rows import SentDrives
 from labctl.orchestrator.switching import Switching
 from labctl.orchestrator.together import Sending, measured
 from labctl.record.passes import REPEATS_PER_ID, PassRows
@@ -187,8 +188,8 @@ class Acquisition:
         self.next_id = rows.first_id + len(order)
         (values,), _ = self._responses(rows)
         if self._guard is not None:
-            self._guard.count(request.block, len(order))
-            values = self._guard.corrected(request.block, values)
+            sent = SentDrives(rows.samples, rows.labels, rows.drives)
+            values = self._guard.used(request.block, request.purpose, sent, values)
         return _as_requested(request, values, order)
 
     def acquire_together(self, requests: Mapping[int, Measure]) -> list[ResponseValues]:

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.config.unattended import Drift
-from labctl.contract.layer import Drives, LayerInfo, ResponseValues, RowIds
-from labctl.drift.baseline import Baseline
-from labctl.drift.correction import Correction, single
+from labctl.contract.layer import Drives, LayerInfo, ResponseValues, RowIds, RowStatus
+from labctl.drift.baseline import Baseline, single
+from labctl.drift.correction import Correction, InTurn
+from labctl.drift.response_map import ResponseMap
 from labctl.drift.verdict import Kind, Verdict, judge
 from labctl.learning.requests import Purpose
+from labctl.orchestrator.recorded_looks import recorded_looks, recorded_map
 from labctl.orchestrator.stopping import Stopped
+from labctl.orchestrator.stored_rows import SentDrives, StoredRows
 from labctl.record.reader import LogReader
 
 _log = logging.getLogger(__name__)
@@ -26,38 +29,38 @@ _log = logging.getLogger(__name__)
 Note = Callable[[str, Mapping[str, Any]], None]
 """Keeps what happened: a kind of event and its details."""
 
-LOOKS: tuple[Purpose, ...] = ("baseline", "reference")
+LOOKS: tuple[Purpose, ...] = ("baseline", "reference", "map")
+
+LEAST_EXPLAINED = 0.5
+"""A map that brings back less of the responses' variance is not used: hardly anything of the old medium is left."""
+
+OWN: tuple[Purpose, ...] = ("statistics", "train", "view", "twin")
+"""What rows that may be measured again were first measured for."""
 
 
 class Remixed(Exception):  # noqa: N818 - a state of the medium, which training answers
     """A layer's medium has changed: what was measured before no longer holds, and is to be measured again."""
 
 
-@dataclass(frozen=True)
-class ReferenceDrives:
-    """Drives (R, n_inputs) that are sent again and again, and the samples and labels (R,) they were made from."""
-
-    samples: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    drives: Drives
-
-    def times(self, repeats: int) -> "ReferenceDrives":
-        """Return all of them, `repeats` times over."""
-        return ReferenceDrives(
-            np.tile(self.samples, repeats), np.tile(self.labels, repeats), np.tile(self.drives, (repeats, 1))
-        )
-
-
 @dataclass
 class _Watched:
     """What is known about the layer of one block."""
 
-    references: ReferenceDrives | None = None
+    stored: StoredRows
+    references: SentDrives | None = None
     baseline: Baseline | None = None
-    corrections: list[tuple[int, Correction | None]] = field(default_factory=list[tuple[int, Correction | None]])
+    map: ResponseMap | None = None
+    corrections: list[tuple[int, InTurn]] = field(default_factory=list[tuple[int, InTurn]])
     rows_since: int = 0
     looked: bool = False
+    is_to_be_mapped: bool = False
     valid_from: int = 0
+    stored_until: int = 0
+
+    @property
+    def correction(self) -> InTurn:
+        """What is done to responses measured now."""
+        return self.corrections[-1][1] if self.corrections else InTurn()
 
 
 class DriftGuard:
@@ -67,7 +70,7 @@ class DriftGuard:
         self._settings = settings
         self._infos = infos
         self._note = note
-        self._blocks = [_Watched() for _ in infos]
+        self._blocks = [_Watched(StoredRows(settings.map_rows)) for _ in infos]
 
     @property
     def valid_from(self) -> int:
@@ -78,11 +81,16 @@ class DriftGuard:
         """Take over what recorded looks with ids below `before_id` tell."""
         for block, watched in enumerate(self._blocks):
             for look in recorded_looks(reader, block, before_id, self._settings):
-                if look.first:
-                    watched.references = look.references
+                self._store_recorded(block, reader, look.first_id)
+                if look.purpose == "baseline":
+                    watched.references = look.sent
                     self._begin(block, look.first_id, look.values)
-                else:
-                    self._judge(block, look.first_id, look.values)
+                    continue
+                verdict = self._judge(block, look.first_id, look.values)
+                watched.is_to_be_mapped = self._maps(block, verdict)
+                if watched.is_to_be_mapped:
+                    self._map_as_recorded(block, reader, look.first_id, before_id)
+            self._store_recorded(block, reader, before_id)
             if watched.corrections:
                 watched.rows_since = reader.count_rows(watched.corrections[-1][0], before_id - 1, block)
 
@@ -91,25 +99,36 @@ class DriftGuard:
         watched = self._blocks[block]
         if watched.references is None:
             chosen = np.linspace(0, len(drives) - 1, self._settings.references).round().astype(np.int64)
-            watched.references = ReferenceDrives(samples[chosen], labels[chosen], drives[chosen])
+            watched.references = SentDrives(samples[chosen], labels[chosen], drives[chosen])
 
     def is_due(self, block: int) -> bool:
         """Return whether the layer should be looked at now."""
         watched = self._blocks[block]
-        return watched.baseline is None or not watched.looked or watched.rows_since >= self._settings.every
+        ignorant = watched.baseline is None or watched.is_to_be_mapped or not watched.looked
+        return ignorant or watched.rows_since >= self._settings.every
 
-    def look_at(self, block: int) -> tuple[Purpose, ReferenceDrives]:
+    def look_at(self, block: int) -> tuple[Purpose, SentDrives]:
         """Return what a look at the layer takes, and what for. Raises `ValueError` before drives were proposed."""
         watched = self._blocks[block]
         if watched.references is None:
             raise ValueError(f"there are no reference drives for block {block}")
+        if watched.is_to_be_mapped:
+            return "map", watched.stored.chosen()[0]
         if watched.baseline is None:
             return "baseline", watched.references.times(self._settings.repeats)
         return "reference", watched.references
 
-    def count(self, block: int, n_rows: int) -> None:
-        """Count rows that were measured otherwise."""
-        self._blocks[block].rows_since += n_rows
+    def used(self, block: int, purpose: Purpose, sent: SentDrives, values: ResponseValues) -> ResponseValues:
+        """Return responses (n, n_outputs) measured now as they would have been at the beginning.
+
+        Their rows are counted, and kept when they may be needed for a map.
+        """
+        watched = self._blocks[block]
+        watched.rows_since += len(sent)
+        values = watched.correction.apply(values)
+        if self._settings.on_remixed == "map" and purpose in OWN:
+            watched.stored.add(sent, values)
+        return values
 
     def conclude(self, block: int, first_id: int, values: ResponseValues, *, live: bool, retrain: bool) -> None:
         """Draw the consequences of a look: `values` (n, n_outputs) of a round that began with id `first_id`.
@@ -119,12 +138,15 @@ class DriftGuard:
         """
         watched = self._blocks[block]
         watched.looked = watched.looked or live
+        if watched.is_to_be_mapped:
+            self._conclude_map(block, first_id, values, live=live)
+            return
         if watched.baseline is None:
             self._begin(block, first_id, values)
             verdict, action = None, "none"
         else:
             verdict = self._judge(block, first_id, values)
-            action = self._action(verdict, retrain=retrain)
+            action = self._action(block, verdict, retrain=retrain)
         if live:
             self._tell(block, first_id, len(values), verdict, action)
             if action == "pause" and verdict is not None:
@@ -132,11 +154,7 @@ class DriftGuard:
         if action == "re-measure":
             watched.baseline = None
             raise Remixed
-
-    def corrected(self, block: int, values: ResponseValues) -> ResponseValues:
-        """Return responses (n, n_outputs) measured now as they would have been at the beginning."""
-        corrections = self._blocks[block].corrections
-        return _apply(corrections[-1][1] if corrections else None, values)
+        watched.is_to_be_mapped = action == "map"
 
     def corrected_then(self, block: int, ids: RowIds, values: ResponseValues) -> ResponseValues:
         """Return recorded responses (n, n_outputs) of rows `ids` (n,) as they were corrected when they were used."""
@@ -145,7 +163,7 @@ class DriftGuard:
         ends = [first_id for first_id, _ in corrections[1:]] + [np.iinfo(np.int64).max]
         for (first_id, correction), end_id in zip(corrections, ends, strict=True):
             (rows,) = ((ids >= first_id) & (ids < end_id)).nonzero()
-            result[rows] = _apply(correction, values[rows])
+            result[rows] = correction.apply(values[rows])
         return result
 
     def _begin(self, block: int, first_id: int, values: ResponseValues) -> None:
@@ -153,8 +171,9 @@ class DriftGuard:
         watched, settings = self._blocks[block], self._settings
         shape = (settings.repeats, settings.references, values.shape[1])
         watched.baseline = Baseline.of(values.reshape(shape), settings.tolerance)
-        watched.valid_from = first_id if watched.corrections else 0
-        watched.corrections.append((first_id, None))
+        if watched.map is None:
+            watched.valid_from = first_id if watched.corrections else 0
+        watched.corrections.append((first_id, InTurn(() if watched.map is None else (watched.map,))))
         watched.rows_since = 0
 
     def _judge(self, block: int, first_id: int, values: ResponseValues) -> Verdict:
@@ -163,9 +182,62 @@ class DriftGuard:
         if watched.baseline is None:
             raise ValueError(f"there is no first look at block {block}")
         verdict = judge(watched.baseline, values)
-        watched.corrections.append((first_id, self._correction(verdict)))
+        steps = self._correction(verdict), watched.map
+        watched.corrections.append((first_id, InTurn(tuple(step for step in steps if step is not None))))
         watched.rows_since = 0
         return verdict
+
+    def _conclude_map(self, block: int, first_id: int, values: ResponseValues, *, live: bool) -> None:
+        """Map what comes by what stored rows, measured again, tell; the next look begins with the medium as it is."""
+        found = self._map(block, first_id, values)
+        used = found.explained >= LEAST_EXPLAINED
+        if not live:
+            return
+        facts = {
+            **self._facts(block, first_id, len(values)),
+            "verdict": str(Kind.REMIXED),
+            "action": "map" if used else "pause",
+            "explained": round(found.explained, 4),
+            "components": found.n_components,
+        }
+        self._log(logging.WARNING, facts)
+        if not used:
+            raise Stopped(
+                f"layer '{self._infos[block].name}' is re-mixed, and a map from {len(values):,} stored rows brings "
+                f"back only {100 * found.explained:.0f} % of its responses' variance"
+            )
+
+    def _map(self, block: int, first_id: int, values: ResponseValues) -> ResponseMap:
+        watched = self._blocks[block]
+        found = ResponseMap.fitted(values, watched.stored.chosen()[1])
+        watched.is_to_be_mapped = False
+        if found.explained >= LEAST_EXPLAINED:
+            watched.map, watched.baseline = found, None
+            watched.corrections.append((first_id, InTurn((found,))))
+        return found
+
+    def _maps(self, block: int, verdict: Verdict) -> bool:
+        """Return whether a map answers a verdict: it takes rows that were measured before."""
+        wanted = verdict.kind == Kind.REMIXED and self._settings.on_remixed == "map"
+        return wanted and len(self._blocks[block].stored) > 0
+
+    def _store_recorded(self, block: int, reader: LogReader, before_id: int) -> None:
+        """Take over rows below `before_id` as they were used."""
+        watched = self._blocks[block]
+        if self._settings.on_remixed != "map":
+            return
+        for part in reader.passes(watched.stored_until, before_id - 1, block=block, status=RowStatus.OK):
+            (rows,) = np.isin(part.purposes, OWN).nonzero()
+            sent = SentDrives(part.samples[rows], part.labels[rows], part.drives[rows])
+            watched.stored.add(sent, self.corrected_then(block, part.ids[rows], part.values[rows]))
+        watched.stored_until = before_id
+
+    def _map_as_recorded(self, block: int, reader: LogReader, after_id: int, before_id: int) -> None:
+        """Map as the first complete look of a map after `after_id` tells, if there is one."""
+        wanted, _ = self._blocks[block].stored.chosen()
+        look = recorded_map(reader, block, wanted, after_id, before_id)
+        if look is not None:
+            self._map(block, look.first_id, look.values)
 
     def _correction(self, verdict: Verdict) -> Correction | None:
         correction = verdict.correction
@@ -179,12 +251,17 @@ class DriftGuard:
             scale[dead], shift[dead] = 1.0, 0.0
         return Correction(scale, shift)
 
-    def _action(self, verdict: Verdict, *, retrain: bool) -> str:
-        """Return what is done: as the experiment says, but where nothing is trained a new medium is only noted."""
+    def _action(self, block: int, verdict: Verdict, *, retrain: bool) -> str:
+        """Return what is done: as the experiment says, but where nothing is trained a new medium is only noted.
+
+        Before any row was measured that a map could be fitted to, the run pauses.
+        """
         settings = self._settings
         if verdict.kind == Kind.STEADY:
             return "none"
         if verdict.kind == Kind.REMIXED:
+            if settings.on_remixed == "map" and not self._maps(block, verdict):
+                return "pause"
             return "note" if settings.on_remixed == "re-measure" and not retrain else settings.on_remixed
         if verdict.kind == Kind.DEAD and settings.on_dead == "pause":
             return "pause"
@@ -195,50 +272,18 @@ class DriftGuard:
 
     def _tell(self, block: int, first_id: int, n_passes: int, verdict: Verdict | None, action: str) -> None:
         info = self._infos[block]
-        facts: dict[str, Any] = {"block": block, "layer": info.name, "first_id": first_id, "passes": n_passes}
+        facts = self._facts(block, first_id, n_passes)
         if verdict is None:
             facts |= {"verdict": "baseline", "action": "none"}
         else:
             facts |= {**verdict.summary([channel.name for channel in info.outputs]), "action": action}
-        level = logging.INFO if facts["verdict"] in ("baseline", "steady") else logging.WARNING
+        self._log(logging.INFO if facts["verdict"] in ("baseline", "steady") else logging.WARNING, facts)
+
+    def _facts(self, block: int, first_id: int, n_passes: int) -> dict[str, Any]:
+        return {"block": block, "layer": self._infos[block].name, "first_id": first_id, "passes": n_passes}
+
+    def _log(self, level: int, facts: Mapping[str, Any]) -> None:
         told = ", ".join(f"{key} {value}" for key, value in facts.items() if key not in ("block", "first_id", "layer"))
-        _log.log(level, "references of %s: %s", info.name, told)
+        _log.log(level, "references of %s: %s", facts["layer"], told)
         if self._note is not None:
             self._note("drift", facts)
-
-
-def _apply(correction: Correction | None, values: ResponseValues) -> ResponseValues:
-    return single(values) if correction is None else correction.apply(values)
-
-
-@dataclass(frozen=True)
-class RecordedLook:
-    """A complete look in the record: whether it is a first one, its first id, its drives and responses in order."""
-
-    first: bool
-    first_id: int
-    references: ReferenceDrives
-    values: ResponseValues
-
-
-def recorded_looks(reader: LogReader, block: int, before_id: int, settings: Drift) -> list[RecordedLook]:
-    """Return the looks at a block with ids below `before_id`, in order.
-
-    One that was broken off and never completed, because an evaluation was stopped, is left out.
-    """
-    looks: list[RecordedLook] = []
-    for purpose, size in (("baseline", settings.first_passes), ("reference", settings.references)):
-        rows = reader.rows(0, before_id - 1, block=block, purpose=purpose)
-        start = 0
-        while start + size <= len(rows):
-            part = slice(start, start + size)
-            one = slice(start, start + settings.references)
-            references = ReferenceDrives(rows.samples[one], rows.labels[one], rows.drives[one])
-            whole = int(rows.ids[start + size - 1]) == int(rows.ids[start]) + size - 1 and np.array_equal(
-                references.times(size // settings.references).drives, rows.drives[part]
-            )
-            known = not looks or np.array_equal(references.drives, looks[0].references.drives)
-            if whole and known:
-                looks.append(RecordedLook(purpose == "baseline", int(rows.ids[start]), references, rows.values[part]))
-            start += size if whole and known else 1
-    return sorted(looks, key=lambda look: look.first_id)

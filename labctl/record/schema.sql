@@ -24,7 +24,7 @@ CREATE TABLE passes (
     repeat   INTEGER GENERATED ALWAYS AS (key & 255) VIRTUAL,   -- 0 = first attempt
     step     INTEGER NOT NULL,      -- training step the pass was measured for
     block    INTEGER NOT NULL,      -- block of the network
-    purpose  TEXT    NOT NULL,      -- train, statistics, test, evaluate, predict, baseline, reference
+    purpose  TEXT    NOT NULL,      -- train, statistics, test, evaluate, predict, baseline, reference, map
     sample   INTEGER NOT NULL,      -- index into the data set
     label    INTEGER NOT NULL,      -- label embedded in the drive, -1 = none
     state    INTEGER NOT NULL REFERENCES states (id),

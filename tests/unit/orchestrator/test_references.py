@@ -12,7 +12,7 @@ from labctl_simulators.faults import FaultPlan, FaultyLayer
 
 from labctl.config.unattended import Drift
 from labctl.contract.clock import SimulatedClock
-from labctl.contract.layer import PhysicalLayer
+from labctl.contract.layer import PhysicalLayer, Responses, ResponseValues
 from labctl.learning.rule import Metrics
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
@@ -52,19 +52,25 @@ class Silent:
 
 
 class Remixing:
-    """A layer whose medium becomes another one at row 60, for good."""
+    """A layer whose medium becomes another one at row 60, for good; `left` is the share of the old one in it."""
 
-    def __init__(self, at: int = 60) -> None:
+    def __init__(self, at: int = 60, left: float = 0.0) -> None:
         self._media = InstantLayer(8, 6), InstantLayer(8, 6, seed=9)
         self._at = at
+        self._left = left
         self.info = self._media[0].info
         self.state_id = self._media[0].state_id
         self.open = self.make_safe = self.close = self._media[0].open
 
+    def _without(self, new: Responses, number: int) -> ResponseValues:
+        return new.values
+
     def measure(self, drives: Any, ids: Any, *, stop: Any) -> Any:
         for row in range(len(ids)):
             one = slice(row, row + 1)
-            yield from self._media[int(ids[row] >= self._at)].measure(drives[one], ids[one], stop=stop)
+            for old, new in zip(*(each.measure(drives[one], ids[one], stop=stop) for each in self._media), strict=True):
+                mixed = self._left * old.values + (1 - self._left) * self._without(new, int(ids[row]))
+                yield old if ids[row] < self._at else replace(new, values=mixed.astype(new.values.dtype))
 
 
 def disturbed(*disturbances: dict[str, Any], seed: int = 0) -> PhysicalLayer:
@@ -72,6 +78,13 @@ def disturbed(*disturbances: dict[str, Any], seed: int = 0) -> PhysicalLayer:
         {"seed": 4, "disturbances": disturbances} if disturbances else {"list": [{"kind": "xrun", "rows": [10**6]}]}
     )
     return FaultyLayer(InstantLayer(8, 6, seed=seed), plan, SimulatedClock(float("inf")))
+
+
+class Scrambling(Remixing):
+    """A layer whose responses no longer depend on the drives."""
+
+    def _without(self, new: Responses, number: int) -> ResponseValues:
+        return np.random.default_rng(number).random(new.values.shape)
 
 
 @pytest.fixture
@@ -103,6 +116,11 @@ def looks(path: Path) -> list[dict[str, Any]]:
         return [event.detail for event in reader.events() if event.kind == "drift"]
 
 
+def told_actions(case: str) -> set[str]:
+    usual = {"gain": {"correct"}, "dead": {"mask", "correct"}, "noted": {"note"}, "re-measure": {"re-measure", "note"}}
+    return usual.get(case, {case})
+
+
 def scores(outcome: Outcome) -> Any:
     return outcome.evaluation.scores
 
@@ -128,28 +146,33 @@ def test_gain_and_offset_are_undone(
 
 
 @pytest.mark.parametrize("schedule", ["joint", "cached", "greedy"])
-@pytest.mark.parametrize("case", ["gain", "dead", "re-measure", "noted"])
+@pytest.mark.parametrize("case", ["gain", "dead", "re-measure", "map", "noted"])
 def test_weights_follow_from_the_record_and_a_stop_changes_nothing_about_that(
     guarded: Callable[..., Task], train: Callable[..., Outcome], tmp_path: Path, schedule: str, case: str
 ) -> None:
     def layers() -> list[PhysicalLayer]:
-        first: PhysicalLayer = disturbed({"gain": GAIN, "dead": DEAD}[case]) if case in ("gain", "dead") else Remixing()
+        planted = {"gain": GAIN, "dead": DEAD}
+        first: PhysicalLayer = disturbed(planted[case]) if case in planted else Remixing(left=0.8 * (case == "map"))
         return [first, disturbed(seed=1)]
 
-    on_remixed = {"re-measure": "re-measure", "noted": "note"}.get(case, "pause")
-    whole = train("whole", guarded(layers(), schedule, on_remixed=on_remixed), layers())
+    on_remixed = {"re-measure": "re-measure", "map": "map", "noted": "note"}.get(case, "pause")
+    whole = train("whole", guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), layers())
     for name, after in (("whole", None), ("early", 40), ("late", whole.counters.sent * 2 // 3)):
         if after is not None:
             with pytest.raises(Stopped):
-                train(name, guarded(layers(), schedule, on_remixed=on_remixed), layers(), Silent(after))
-            train(name, guarded(layers(), schedule, on_remixed=on_remixed), layers())
+                train(name, guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), layers(), Silent(after))
+            train(name, guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), layers())
         with LogReader(tmp_path / name) as reader:
-            found = verify(guarded(layers(), schedule, on_remixed=on_remixed), reader)
+            found = verify(guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), reader)
             counts = reader.count_by_purpose()
         assert found.identical
         assert found.test_identical
+        told = looks(tmp_path / name)
         assert counts["baseline"] >= 2 * 12
-        assert counts["reference"] == 6 * sum(look["verdict"] != "baseline" for look in looks(tmp_path / name))
+        assert counts.get("map", 0) == sum(look["passes"] for look in told if "explained" in look)
+        later = [look for look in told if look["verdict"] != "baseline" and "explained" not in look]
+        assert counts["reference"] == 6 * len(later)
+        assert {look["action"] for look in later} <= {*told_actions(case), "none"}
 
 
 def test_a_dead_channel_is_named_and_masked(
@@ -210,3 +233,37 @@ def test_a_trained_model_is_used_on_a_bench_that_has_drifted_since(
         again = evaluate(task, bench, log, threading.Event())
     assert looks(tmp_path / "run")[-1]["verdict"] in ("gain", "gain and offset")
     assert np.abs(again.scores - outcome.evaluation.scores).max() < 0.05
+
+
+def test_what_is_left_of_a_medium_is_brought_back_from_stored_rows(
+    guarded: Callable[..., Task], train: Callable[..., Outcome], make_bench: MakeBench, tmp_path: Path
+) -> None:
+    """A session that uses a trained model maps, then holds the medium as it is for steady and undoes its drift."""
+    steady = [Remixing(at=10**6)]
+    outcome = train("run", guarded(steady), steady)
+    errors: dict[str, float] = {}
+    for name, on_remixed in (("noted", "note"), ("mapped", "map"), ("again", "map")):
+        task = guarded(steady, on_remixed=on_remixed, map_rows=64)
+        with LogReader(tmp_path / "run") as reader:
+            load_trained(task, reader)
+        with PassLog.open_for_append(tmp_path / "run") as log:
+            used = evaluate(task, make_bench([Remixing(at=0, left=0.8)]), log, threading.Event())
+        errors[name] = float(np.abs(used.scores - outcome.evaluation.scores).mean())
+    told = looks(tmp_path / "run")
+    mapped = next(look for look in told if "explained" in look)
+    assert (mapped["verdict"], mapped["action"], mapped["passes"]) == ("re-mixed", "map", 64)
+    assert not any("gains" in look for look in told)
+    assert [look["verdict"] for look in told[-4:]] == ["re-mixed", "re-mixed", "baseline", "steady"]
+    assert errors["mapped"] < 0.5 * errors["noted"]
+    assert errors["again"] == pytest.approx(errors["mapped"], rel=0.2)
+
+
+def test_a_medium_of_which_nothing_is_left_pauses_the_run(
+    guarded: Callable[..., Task], train: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    layers = [Scrambling()]
+    with pytest.raises(Stopped, match="is re-mixed, and a map from 24 stored rows brings back only"):
+        train("run", guarded(layers, on_remixed="map", map_rows=24), layers)
+    assert looks(tmp_path / "run")[-1]["action"] == "pause"
+    with pytest.raises(Stopped, match="brings back only"):
+        train("run", guarded(layers, on_remixed="map", map_rows=24), layers)
