@@ -1,6 +1,9 @@
 """The form of docs/acceptance.md: what was asked for, and how far it is shown."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,3 +59,18 @@ def test_every_issue_is_there_and_no_line_twice() -> None:
     listed = [(line.issue, line.bullet) for line in lines()]
     assert {issue for issue, _ in listed} == set("234567")
     assert len(set(listed)) == len(listed)
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """A command whose tests have been renamed would pass for good, having run nothing."""
+    asked = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", "tests"]
+    listed = subprocess.run(asked, cwd=PAGE.parents[1], capture_output=True, text=True, check=True).stdout
+    nodes = [node.lower() for node in listed.splitlines() if "::" in node]
+    for line in lines():
+        command = shlex.split(line.command.strip("`"))
+        if command[0] != "pytest":
+            continue
+        words = command[command.index("-k") + 1].lower().split(" or ") if "-k" in command else [""]
+        for place in (each for each in command[1:] if each.startswith("tests")):
+            within = [node for node in nodes if node.startswith(place)]
+            assert any(word in node.removeprefix("tests/") for word in words for node in within), line
