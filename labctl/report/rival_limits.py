@@ -48,7 +48,7 @@ def _of_draws(comparison: Comparison, standings: Standings) -> Iterator[str]:
 def _of_settings(comparison: Comparison) -> Iterator[str]:
     experiment = comparison.base.experiment
     tuned = experiment.training.rule
-    borrowed = [rule for rule in comparison.rules if rule != tuned and not experiment.compare.get(rule)]
+    borrowed = [rule for rule in comparison.rules if rule != tuned and rule not in experiment.compare]
     if borrowed:
         yield (
             f"No settings of their own were given for {', '.join(borrowed)}: they ran with those written for {tuned} "
