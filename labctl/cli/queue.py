@@ -15,6 +15,7 @@ from labctl.cli import options
 from labctl.cli.main import EXIT_INPUT, EXIT_STOPPED
 from labctl.config.loading import load_experiment
 from labctl.contract.errors import LabctlError
+from labctl.monitor.service import Service
 from labctl.monitor.status import status_of
 from labctl.orchestrator.queue import Content, Entry, Queue
 from labctl.orchestrator.stopping import StopRequest, stop_on_signals
@@ -81,10 +82,13 @@ def run_command(root: Path) -> None:
     too; an experiment that cannot be read is passed over.
     """
     queue = Queue(root)
+    service = Service()
     with stop_on_signals() as stop, queue.worked_off():
         queue.pause(None)
+        service.ready()
         while not stop.is_set() and (content := queue.read()).paused is None and (entry := content.next()) is not None:
-            _take_on(queue, entry, stop)
+            _take_on(queue, entry, stop, service)
+        service.stopping()
     content = queue.read()
     if content.next() is not None:
         click.echo(f"the queue is paused: {content.paused or 'stopped'}; `labctl queue run` goes on", err=True)
@@ -92,8 +96,9 @@ def run_command(root: Path) -> None:
     click.echo("the queue is worked off", err=True)
 
 
-def _take_on(queue: Queue, entry: Entry, stop: StopRequest) -> None:
+def _take_on(queue: Queue, entry: Entry, stop: StopRequest, service: Service) -> None:
     arguments = _arguments(entry, queue.root)
+    service.says(f"{entry.number}: labctl {' '.join(arguments)}")
     click.echo(f"{entry.number}: labctl {' '.join(arguments)}", err=True)
     child = [sys.executable, "-m", "labctl.cli", *arguments]
     # In a session of its own a Ctrl-C here does not reach it twice.
@@ -105,6 +110,7 @@ def _take_on(queue: Queue, entry: Entry, stop: StopRequest) -> None:
             if entry.run is None and (run := _run_of(process.pid, queue.root)) is not None:
                 entry = replace(entry, run=str(run))
                 queue.change(lambda content, now=entry: content.with_entry(now))
+            service.alive()
             if stop.is_set() and not told:
                 told = True
                 process.send_signal(signal.SIGTERM)

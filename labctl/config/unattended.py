@@ -31,6 +31,11 @@ class Unattended(Settings):
     free_disk_bytes: Annotated[Bytes, Field(ge=0)] = Field(
         alias="free_disk", default=50e6, description="room on the run's disk below which it stops, to be resumed"
     )
+    cadence_s: Annotated[Seconds, Field(gt=0)] | None = Field(
+        alias="cadence",
+        default=None,
+        description="acquisitions begin at multiples of this time; as soon as they can unless given",
+    )
     notify: Notify | None = Field(default=None, description="who is told when the run ends; nobody unless given")
 
 

@@ -123,8 +123,8 @@ class Acquisition:
 
     `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `simulators`
     are open layers to ask for derivatives, which no log holds; unless given, `layers`. `on_rows` is called after every
-    chunk of rows. A `guard` looks at the layers every now and then; `recover` is called when one fails; `disturb` has
-    every chunk in its hands before it is recorded.
+    chunk of rows. A `guard` looks at the layers every now and then; `recover` is called when one fails, `pace` before
+    hardware is sent the rows of a request; `disturb` has every chunk in its hands before it is recorded.
     """
 
     def __init__(
@@ -143,6 +143,7 @@ class Acquisition:
         guard: DriftGuard | None = None,
         recover: Recover = _give_up,
         disturb: Disturb = _leave_alone,
+        pace: Callable[[], None] = lambda: None,
     ) -> None:
         self.next_id = first_id
         self.step = 0
@@ -159,6 +160,7 @@ class Acquisition:
         self._guard = guard
         self._recover = recover
         self._disturb = disturb
+        self._pace = pace
         self._generator = np.random.default_rng(0)
         # Of layers by identity: two rigs may have layers of one name, and two blocks one layer.
         self._states: dict[int, str] = {}
@@ -290,6 +292,7 @@ class Acquisition:
         """Measure the rows that are missing, repeating rejected ones as often as allowed."""
         if self._layers is None:
             raise RecordError(f"pass {answers[0].first_missing} ({answers[0].rows.purpose}) is not in the log")
+        self._pace()
         for answer in answers:
             layer = self._layers[answer.rows.block]
             self._hold_state(layer)

@@ -1,7 +1,7 @@
 """Carries a run through training and test, from wherever its pass log says it is."""
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +16,7 @@ from labctl.learning.rule import Metrics
 from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition, Counters
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.cadence import Cadence
 from labctl.orchestrator.disturbing import DISTURBED, Disturber
 from labctl.orchestrator.evaluation import Evaluation, score_samples
 from labctl.orchestrator.recovery import Recovery
@@ -91,6 +92,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             guard=guard,
             recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
             disturb=disturber.disturbed,
+            pace=_make_pace(task, log, stop),
         )
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
@@ -136,6 +138,12 @@ def make_guard(task: Task, note: Note | None = None) -> DriftGuard | None:
     """Return the guard that the experiment asks for, if it does."""
     drift = task.experiment.drift
     return None if drift is None else DriftGuard(drift, task.infos, note)
+
+
+def _make_pace(task: Task, log: PassLog, stop: Stop) -> Callable[[], None]:
+    """Return what lets acquisitions begin at the cadence that the experiment asks for, if it does."""
+    every_s = task.experiment.unattended.cadence_s
+    return (lambda: None) if every_s is None else Cadence(every_s, stop, log.append_event)
 
 
 def restore(

@@ -223,3 +223,17 @@ def test_a_door_is_opened(labctl: "Labctl", slow: Path, desk: Path) -> None:
     with closing(sqlite3.connect(labctl.runs()[0] / "run.sqlite")) as connection:
         said = {detail for (detail,) in connection.execute("SELECT detail FROM events WHERE kind = 'interlock'")}
     assert len(said) == 2
+
+
+def test_passes_at_equal_distances(labctl: "Labctl", desk: Path) -> None:
+    """The amplifier warms with every burst. Batches begin at a fixed rate, and I am told when that cannot be kept."""
+    joint = ["--set", "training.schedule=joint", "--set", "training.epochs=1", "--set", "name=paced"]
+    labctl.quick("run", "wine.yaml", *joint)
+    labctl.quick("run", "wine.yaml", *joint, "--set", "unattended.cadence=100 ms")
+    free, paced = (labctl.quick("runs", "show", run.name, "--json").json for run in labctl.runs())
+    assert paced["accuracy"] == free["accuracy"]
+    labctl.quick("run", "wine.yaml", *joint, "--set", "unattended.cadence=1 us")
+    kinds = [event["kind"] for event in labctl.quick("runs", "show", "latest", "--json").json["events"]]
+    assert "cadence" in kinds
+    log = (labctl.runs()[-1] / "run.log").read_text(encoding="utf-8")
+    assert "the cadence of 1e-06 s is not kept: 1 acquisitions took longer, " in log

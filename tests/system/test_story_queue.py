@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -133,3 +134,21 @@ def test_nobody_can_be_told(labctl: "Labctl", desk: Path) -> None:
         experiment + "unattended: {notify: {command: [no-such-program]}}\n", encoding="utf-8"
     )
     assert f"{ALL_PASSES} passes" in labctl("run", "wine.yaml").out
+
+
+def test_as_a_service(labctl: "Labctl", desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd starts the queue on request, knows when it works and on what, and ends one that hangs."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(desk / "notify"))
+        manager.settimeout(120)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(desk / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+        labctl.quick("queue", "add", "wine.yaml", "--set", "training.epochs=1")
+        going = labctl.start("queue", "run")
+        told = [manager.recv(4096).decode()]
+        while told[-1] != "STOPPING=1":
+            told.append(manager.recv(4096).decode())
+        going.ends(0)
+    assert told[0] == "READY=1"
+    assert told[1].startswith("STATUS=1: labctl run ")
+    assert "WATCHDOG=1" in told
