@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.errors import DriveError
 from labctl.contract.layer import Channel, Drives, Misfit
 
 
@@ -74,6 +75,19 @@ class ParameterSink(Protocol):
         or not finite, and `InstrumentError` when the hardware refuses or holds something else. The layer is open.
         """
         ...
+
+
+def check_parameters(layer: str, n_parameters: int, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return `values` (n_parameters,), shares of parameters that go from 0 to 1, in double precision.
+
+    Raises `DriveError`, naming the `layer`, for another shape and for values out of range or not finite.
+    """
+    if values.shape != (n_parameters,) or not ((values >= 0.0) & (values <= 1.0)).all():
+        raise DriveError(
+            f"layer '{layer}' takes {n_parameters} parameters from 0 to 1, got an array of {values.shape}"
+            + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
+        )
+    return values.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

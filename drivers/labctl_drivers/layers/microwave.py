@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.capabilities import WrittenParameters
+from labctl.contract.capabilities import WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
-from labctl.contract.errors import DriveError, InstrumentError, SettingError
+from labctl.contract.errors import InstrumentError, SettingError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern, SweepResult
 from labctl.contract.readout import READINGS, readout_channels
@@ -186,12 +186,7 @@ class TunableMicrowaveLayer(MicrowaveLayer):
         Raises `DriveError` for values out of range, `InstrumentError` when the surface refuses or holds something else;
         the layer then keeps the elements as they were.
         """
-        commanded = values.astype(np.float64)
-        if commanded.shape != self._tuned.shape or not ((commanded >= 0.0) & (commanded <= 1.0)).all():
-            raise DriveError(
-                f"layer '{self.info.name}' takes {len(self._tuned)} parameters from 0 to 1, got an array of "
-                f"{values.shape}" + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
-            )
+        commanded = check_parameters(self.info.name, len(self._tuned), values)
         steps = self._surface.levels - 1
         kept = self._kept.copy()
         kept[self._tuned] = np.rint(commanded * steps)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.calibration import calibration_id, read_calibration
-from labctl.contract.capabilities import Calibration, Finding, Measured, WrittenParameters
+from labctl.contract.capabilities import Calibration, Finding, Measured, WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
-from labctl.contract.errors import DriveError, InstrumentError, SettingError, blaming
+from labctl.contract.errors import InstrumentError, SettingError, blaming
 from labctl.contract.layer import (
     Channel,
     Drives,
@@ -394,13 +394,7 @@ class TunableOpticalLayer(OpticalLayer):
 
         Raises `DriveError` for values out of range. Nothing is sent before the next pattern, which settles as any.
         """
-        commanded = values.astype(np.float64)
-        n_inputs = self.info.n_inputs
-        if commanded.shape != (n_inputs,) or not ((commanded >= 0.0) & (commanded <= 1.0)).all():
-            raise DriveError(
-                f"layer '{self.info.name}' takes {n_inputs} parameters from 0 to 1, got an array of {values.shape}"
-                + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
-            )
+        commanded = check_parameters(self.info.name, self.info.n_inputs, values)
         if not self._open:
             raise InstrumentError(self.info.name, "the layer is not open", command="write parameters")
         top = self._modulator.levels - 1
