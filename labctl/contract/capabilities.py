@@ -1,6 +1,6 @@
 """What some layers and instruments can do besides. They offer a capability by having its methods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -77,16 +77,17 @@ class ParameterSink(Protocol):
         ...
 
 
-def check_parameters(layer: str, parameters: Sequence[Channel], values: NDArray[np.floating]) -> None:
-    """Raise `DriveError` unless `values` (n_parameters,) are finite and within the ranges of `parameters`."""
-    if values.shape != (len(parameters),):
-        raise DriveError(f"layer '{layer}' takes {len(parameters)} parameters, got an array of {values.shape}")
-    for value, parameter in zip(values, parameters, strict=True):
-        if not parameter.low <= value <= parameter.high:
-            raise DriveError(
-                f"layer '{layer}': parameter '{parameter.name}' takes {parameter.low:g} to {parameter.high:g}, got "
-                f"{value:g}"
-            )
+def check_parameters(layer: str, n_parameters: int, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return `values` (n_parameters,), shares of parameters that go from 0 to 1, in double precision.
+
+    Raises `DriveError`, naming the `layer`, for another shape and for values out of range or not finite.
+    """
+    if values.shape != (n_parameters,) or not ((values >= 0.0) & (values <= 1.0)).all():
+        raise DriveError(
+            f"layer '{layer}' takes {n_parameters} parameters from 0 to 1, got an array of {values.shape}"
+            + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
+        )
+    return values.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

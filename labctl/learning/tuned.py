@@ -54,8 +54,9 @@ class Parameters:
                 values = [c.low + s * (c.high - c.low) for c, s in zip(channels, own, strict=True)]
                 yield Write(block, np.array(values))
 
-    def descend(self, slope: NDArray[np.float64]) -> None:
-        """Move the parameters down `slope` and keep them in their ranges."""
+    def descend(self, slope: NDArray[np.float64], progress: float) -> None:
+        """Move the parameters down `slope`, `progress` (0 to 1) through training, and keep them in their ranges."""
+        self._adam.set_progress(progress)
         self._adam.update(self.share, slope)
         np.clip(self.share, 0.0, 1.0, out=self.share)
 
@@ -88,7 +89,7 @@ class TunedPhyll(Phyll):
             )
         super().__init__(settings, network, surroundings)
         self._length = settings.perturbation
-        self._parameters = Parameters(channels, AdamSettings(lr=settings.parameter_lr))
+        self._parameters = Parameters(channels, settings.optimizer.model_copy(update={"lr": settings.parameter_lr}))
         self._parts = {**self._parts, "parameters": self._parameters}
 
     def demand(self, block: int) -> Demand:
@@ -116,7 +117,7 @@ class TunedPhyll(Phyll):
             measured.append(features)
         apart = ends[0] - ends[1]
         slope = np.divide(losses[0] - losses[1], apart, out=np.zeros_like(apart), where=apart != 0)
-        self._parameters.descend(slope)
+        self._parameters.descend(slope, progress)
         for block, features in enumerate(zip(*measured, strict=True)):
             self._train(block, np.concatenate(features), progress)
         return {"loss": (losses[0] + losses[1]) / 2, "parameters_moved": float(np.count_nonzero(apart)) / len(apart)}

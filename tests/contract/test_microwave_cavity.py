@@ -12,7 +12,7 @@ from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from pydantic import ValidationError
 
 from labctl.config.loading import load_rig
-from labctl.contract.capabilities import Differentiable
+from labctl.contract.capabilities import Differentiable, ParameterSink
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import DriveError, InstrumentError, SettingError
@@ -59,7 +59,7 @@ def build_point(
 
 def build_any(clock: SimulatedClock | None = None, **changes: Any) -> PhysicalLayer:
     """Return an operating point of a cavity of its own; `changes` go to whichever of the two has such a setting."""
-    of_point = set(POINT) | {"parameters", "readout", "faults"}
+    of_point = set(POINT) | {"parameters", "readout", "faults", "driven"}
     point = {key: value for key, value in changes.items() if key in of_point}
     cavity = build_cavity(**{key: value for key, value in changes.items() if key not in of_point})
     return build_point(cavity, clock, **point)
@@ -348,3 +348,37 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], says: 
     with pytest.raises(ValidationError) as caught:
         build(**changes)
     assert says in str(caught.value)
+
+
+def test_elements_that_no_drive_sets_are_parameters() -> None:
+    driven, tuned = [1, 4], [element for element in range(N_ELEMENTS) if element not in (1, 4)]
+    layer, whole = opened(driven=driven), opened()
+    assert isinstance(layer, ParameterSink)
+    assert not isinstance(whole, ParameterSink)
+    assert [channel.name for channel in layer.info.inputs] == ["element1", "element4"]
+    assert [channel.name for channel in layer.parameters] == [f"element{element}" for element in tuned]
+    before = layer.state_id
+    wanted = np.linspace(0.0, 1.0, len(tuned))
+    written = layer.write_parameters(wanted)
+    assert written.commanded.tolist() == wanted.tolist()
+    assert written.applied.tolist() == np.rint(wanted).tolist()
+    assert layer.written is written
+    assert layer.state_id != before
+    rows = bits(5)
+    rows[:, tuned] = written.applied
+    ids = list(range(5))
+    np.testing.assert_array_equal(measured(layer, rows[:, driven], ids), measured(whole, rows, ids))
+    upstream = np.ones((5, whole.info.n_outputs))
+    slopes = whole.differentiate(rows, upstream)[:, driven]
+    np.testing.assert_allclose(layer.differentiate(rows[:, driven], upstream), slopes, rtol=1e-12)
+    with pytest.raises(DriveError, match=f"takes {len(tuned)} parameters from 0 to 1"):
+        layer.write_parameters(wanted + 0.1)
+    layer.close()
+    with pytest.raises(InstrumentError, match="not open"):
+        layer.write_parameters(wanted)
+
+
+@pytest.mark.parametrize(("driven", "says"), [([0, N_ELEMENTS], "has elements 0 to"), ([2, 2], "listed twice")])
+def test_elements_that_cannot_be_driven_are_refused(driven: list[int], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        build(driven=driven)

@@ -339,7 +339,7 @@ def test_parameters_out_of_range_are_refused_before_anything_is_sent(values: np.
     assert isinstance(layer, TunableMicrowaveLayer)
     layer.open()
     sent = len(instruments.sent)
-    with pytest.raises(DriveError, match=r"takes (5 parameters|0 to 1), got"):
+    with pytest.raises(DriveError, match="takes 5 parameters from 0 to 1"):
         layer.write_parameters(values)
     assert len(instruments.sent) == sent
     assert not layer.written.applied.any()

@@ -12,7 +12,7 @@ from labctl_simulators.loopback import optics
 from labctl_simulators.loopback.optics import OpticalLayer
 from pydantic import ValidationError
 
-from labctl.contract.capabilities import Differentiable
+from labctl.contract.capabilities import Differentiable, ParameterSink
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.disturbances import Bend, Planned
 from labctl.contract.driver import BuildContext
@@ -169,6 +169,31 @@ def test_noise_of_different_rows_seeds_and_repeats_is_independent() -> None:
     residuals = [(each - expected).ravel() for each in (first, repeat, other, far)]
     correlations = np.corrcoef([*residuals, np.roll(residuals[0], 40)])
     assert np.abs(correlations[np.triu_indices(5, 1)]).max() < 0.03
+
+
+def test_a_bias_adds_to_every_phase_modulo_one_wave() -> None:
+    one_wave = {"modulation": {"kind": "phase", "stroke_rad": 2 * np.pi}}
+    layer, plain = small(modulator=one_wave, tunable_bias=True), small(modulator=one_wave)
+    assert isinstance(layer, ParameterSink)
+    assert not isinstance(plain, ParameterSink)
+    drives = random_drives(layer, 20, 3)
+    np.testing.assert_array_equal(measured(layer, drives), measured(plain, drives))
+    before = layer.state_id
+    top = (layer.parameters[0].levels or 0) - 1
+    bias = np.rint(np.random.default_rng(4).random(30) * top) / top
+    written = layer.write_parameters(bias)
+    assert layer.written is written
+    assert layer.state_id != before
+    np.testing.assert_allclose(written.applied, bias, atol=1e-6)
+    shown = (np.rint(drives * top) + np.rint(bias * top)) % top / top
+    np.testing.assert_allclose(layer.signals(drives), plain.signals(shown.astype(np.float32)), rtol=1e-4)
+    with pytest.raises(DriveError, match="takes 30 parameters from 0 to 1"):
+        layer.write_parameters(bias + 0.5)
+
+
+def test_a_bias_needs_phases_of_one_wave() -> None:
+    with pytest.raises(ValueError, match="phases add up"):
+        small(modulator={"modulation": {"kind": "amplitude"}}, tunable_bias=True)
 
 
 # Physics seen through the layer

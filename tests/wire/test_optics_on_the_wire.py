@@ -210,7 +210,7 @@ def test_a_bias_adds_to_every_phase_modulo_one_wave() -> None:
         shown = (np.where(total > 255, total - 255, total) / 255).astype(np.float32)
         np.testing.assert_array_equal(measured(layer, rows).values, measured(bench.twin, shown).values)
         for wrong in (np.zeros(35), np.full(36, 1.1), np.full(36, np.nan)):
-            with pytest.raises(DriveError, match=r"takes (36 parameters|0 to 1), got"):
+            with pytest.raises(DriveError, match="takes 36 parameters from 0 to 1"):
                 layer.write_parameters(wrong)
 
 

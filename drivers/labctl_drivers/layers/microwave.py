@@ -186,8 +186,7 @@ class TunableMicrowaveLayer(MicrowaveLayer):
         Raises `DriveError` for values out of range, `InstrumentError` when the surface refuses or holds something else;
         the layer then keeps the elements as they were.
         """
-        check_parameters(self.info.name, self.parameters, values)
-        commanded = values.astype(np.float64)
+        commanded = check_parameters(self.info.name, len(self._tuned), values)
         steps = self._surface.levels - 1
         kept = self._kept.copy()
         kept[self._tuned] = np.rint(commanded * steps)

@@ -395,8 +395,7 @@ class TunableOpticalLayer(OpticalLayer):
 
         Raises `DriveError` for values out of range. Nothing is sent before the next pattern, which settles as any.
         """
-        check_parameters(self.info.name, self.parameters, values)
-        commanded = values.astype(np.float64)
+        commanded = check_parameters(self.info.name, self.info.n_inputs, values)
         if not self._open:
             raise InstrumentError(self.info.name, "the layer is not open", command="write parameters")
         top = self._modulator.levels - 1

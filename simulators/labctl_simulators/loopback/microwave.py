@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.capabilities import WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
@@ -38,12 +39,16 @@ class SimulatedMicrowaveLayer:
     """A `PhysicalLayer` over a simulated metasurface cavity; `Differentiable`."""
 
     def __init__(self, settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str, clock: Clock) -> None:
-        """Raise `SettingError` for frequencies at which the model does not hold and for antennas that are not there."""
+        """Raise `SettingError` for frequencies at which the model does not hold, antennas and elements not there."""
         _check_point(settings, cavity)
         self._settings = settings
         self._bench = cavity
         self._clock = clock
-        self._info = _layer_info(settings, cavity, name)
+        n_elements = cavity.elements.count
+        self._driven = np.arange(n_elements) if settings.driven is None else np.array(settings.driven, np.int64)
+        self._kept: Real = np.zeros(n_elements)
+        """The states of the elements that no drive sets; 0 for those that are driven."""
+        self._info = _layer_info(settings, cavity, self._driven, name)
         self._reading = READINGS[settings.readout]
         self._pull = PULLS[settings.readout]
         self._cavity: MetasurfaceCavity | None = None
@@ -58,7 +63,8 @@ class SimulatedMicrowaveLayer:
     def state_id(self) -> str:
         """Name the operating point together with the cavity's own state; planned faults are no part of it."""
         text = self._settings.model_dump_json(exclude={"faults"}, exclude_defaults=True) + self._bench.state_id
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        kept = self._kept.tobytes().hex() if self._kept.any() else ""
+        return hashlib.sha256((text + kept).encode()).hexdigest()[:12]
 
     def open(self) -> None:
         """Solve the empty box at every frequency; does nothing when already open."""
@@ -99,7 +105,8 @@ class SimulatedMicrowaveLayer:
         gradient = np.empty(drives.shape)
         for row, state in enumerate(states):
             pulled = self._pull(cavity.transmission(state, paths), upstream[row].astype(np.float64))
-            gradient[row] = np.einsum("pf,pfe->e", pulled, cavity.transmission_slopes(state, paths)).real
+            slopes = np.einsum("pf,pfe->e", pulled, cavity.transmission_slopes(state, paths)).real
+            gradient[row] = slopes[self._driven]
         return gradient
 
     def make_safe(self) -> None:
@@ -118,10 +125,13 @@ class SimulatedMicrowaveLayer:
     def _states(self, drives: Drives, ids: RowIds) -> Real:
         """Return the states (n, n_elements) that the elements take for `drives`, in double precision."""
         check_drives(self._info, drives, ids)
+        states = np.repeat(self._kept[None, :], len(drives), axis=0)
+        states[:, self._driven] = self._nearest(drives.astype(np.float64))
+        return states
+
+    def _nearest(self, states: Real) -> Real:
         levels = self._bench.elements.levels
-        if levels == "continuous":
-            return drives.astype(np.float64)
-        return np.rint(drives.astype(np.float64) * (levels - 1)) / (levels - 1)
+        return states if levels == "continuous" else np.rint(states * (levels - 1)) / (levels - 1)
 
     def _rows(self, cavity: MetasurfaceCavity, states: Real, ids: RowIds, stop: Stop) -> Iterator[Row]:
         for row_id, state in zip(ids.tolist(), states, strict=True):
@@ -138,6 +148,35 @@ class SimulatedMicrowaveLayer:
         return Row(row_id, values, RowStatus.OK, self._epoch_s + self._clock.now_s())
 
 
+class TunableSimulatedMicrowaveLayer(SimulatedMicrowaveLayer):
+    """One with elements that no drive sets: a `ParameterSink`."""
+
+    def __init__(self, settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str, clock: Clock) -> None:
+        super().__init__(settings, cavity, name, clock)
+        self._tuned = np.setdiff1d(np.arange(cavity.elements.count), self._driven)
+        self._parameters = _element_channels(cavity, self._tuned)
+        begin = np.zeros(len(self._tuned))
+        self._written = WrittenParameters(begin, begin)
+
+    @property
+    def parameters(self) -> tuple[Channel, ...]:
+        """Describe the elements that no drive sets."""
+        return self._parameters
+
+    @property
+    def written(self) -> WrittenParameters:
+        """Return the last write; zeros before the first."""
+        return self._written
+
+    def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
+        """Set the elements (n_parameters,) to their nearest levels. Raises as `measure` does."""
+        commanded = check_parameters(self.info.name, len(self._tuned), values)
+        self._opened("write parameters")
+        self._kept[self._tuned] = self._nearest(commanded)
+        self._written = WrittenParameters(commanded, self._kept[self._tuned])
+        return self._written
+
+
 def _check_point(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) -> None:
     for key, frequency_hz in settings.named_hz.items():
         with blaming("frequencies", key):
@@ -146,13 +185,23 @@ def _check_point(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity) 
         if max(int(port) for port in parameter[1:]) > cavity.n_antennas:
             what = f"{parameter} needs more than the {cavity.n_antennas} antennas of '{cavity.name}'"
             raise SettingError(("parameters", place), what)
+    for place, element in enumerate(settings.driven or ()):
+        if element >= cavity.elements.count:
+            what = f"'{cavity.name}' has elements 0 to {cavity.elements.count - 1}, and no {element}"
+            raise SettingError(("driven", place), what)
 
 
-def _layer_info(settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, name: str) -> LayerInfo:
+def _element_channels(cavity: SimulatedCavity, elements: NDArray[np.int64]) -> tuple[Channel, ...]:
     levels = None if cavity.elements.levels == "continuous" else cavity.elements.levels
+    return tuple(Channel(f"element{index}", "state", 0.0, 1.0, levels) for index in elements.tolist())
+
+
+def _layer_info(
+    settings: SimulatedMicrowaveSettings, cavity: SimulatedCavity, driven: NDArray[np.int64], name: str
+) -> LayerInfo:
     return LayerInfo(
         name=name,
-        inputs=tuple(Channel(f"element{index}", "state", 0.0, 1.0, levels) for index in range(cavity.elements.count)),
+        inputs=_element_channels(cavity, driven),
         outputs=readout_channels(settings.parameters, settings.sweep_hz, settings.readout),
         nominal_pass_s=settings.pass_s,
         resources=frozenset({cavity.name}),
@@ -164,7 +213,9 @@ def _build(
     settings: SimulatedMicrowaveSettings, instruments: Mapping[str, Instrument], context: BuildContext
 ) -> PhysicalLayer:
     cavity = pick_instrument(instruments, settings.cavity, SimulatedCavity, context.name, at=("cavity",))
-    layer = SimulatedMicrowaveLayer(settings, cavity, context.name, context.clock)
+    all_driven = settings.driven is None or len(settings.driven) == cavity.elements.count
+    kind = SimulatedMicrowaveLayer if all_driven else TunableSimulatedMicrowaveLayer
+    layer = kind(settings, cavity, context.name, context.clock)
     return with_faults(layer, settings.faults, context.clock)
 
 

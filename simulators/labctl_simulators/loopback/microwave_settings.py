@@ -113,10 +113,12 @@ class SimulatedMicrowaveSettings(Settings):
 
     `cavity` names the instrument; layers that name the same one share box, elements and medium. `parameters` are the
     S-parameters read at each frequency: S21 is from antenna 1 to antenna 2. `complex` gives real and imaginary part of
-    each value, one after the other.
+    each value, one after the other. `driven` lists the elements that inputs set, all of them unless given; the others
+    are parameters of the layer, 0 at first.
     """
 
     cavity: str
+    driven: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     parameters: tuple[Annotated[str, Field(pattern="^S[1-9][1-9]$")], ...] = Field(default=("S21",), min_length=1)
     frequencies_hz: tuple[Annotated[Hertz, Field(gt=0)], ...] | SweepSettings = Field(alias="frequencies")
     readout: Readout = "amplitude"
@@ -128,6 +130,14 @@ class SimulatedMicrowaveSettings(Settings):
         for place, parameter in enumerate(self.parameters):
             if parameter in self.parameters[:place]:
                 raise SettingError(("parameters", place), f"{parameter} is listed twice; name every S-parameter once")
+        return self
+
+    @model_validator(mode="after")
+    def _driven_differ(self) -> "SimulatedMicrowaveSettings":
+        driven = self.driven or ()
+        for place, element in enumerate(driven):
+            if element in driven[:place]:
+                raise SettingError(("driven", place), f"element {element} is listed twice; name every element once")
         return self
 
     @model_validator(mode="after")

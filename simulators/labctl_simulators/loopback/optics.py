@@ -11,12 +11,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.contract.capabilities import WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.disturbances import Bend, MediumChange, Planned
@@ -26,6 +28,7 @@ from labctl.contract.layer import (
     Channel,
     Drives,
     LayerInfo,
+    Levels,
     PhysicalLayer,
     Responses,
     RowIds,
@@ -86,6 +89,7 @@ class OpticalLayer:
         self._open = False
         self._epoch_s = 0.0
         self._passes: Counter[int] = Counter()
+        self._bias: NDArray[np.float32] = np.zeros(info.n_inputs, np.float32)
 
     @property
     def settings(self) -> OpticsSettings:
@@ -100,7 +104,9 @@ class OpticalLayer:
     @property
     def state_id(self) -> str:
         """Name the medium and everything else that the settings determine (not the folder a matrix lies in)."""
-        return self._state_id
+        if not self._bias.any():
+            return self._state_id
+        return hashlib.sha256(self._state_id.encode() + self._bias.tobytes()).hexdigest()[:12]
 
     def open(self) -> None:
         """Start counting passes; does nothing when already open."""
@@ -115,15 +121,14 @@ class OpticalLayer:
         Raises `DriveError`, before anything is answered, and `InstrumentError` when closed.
         """
         check_drives(self._info, drives, ids)
-        if not self._open:
-            raise InstrumentError(self._info.name, "the layer is not open", command="measure")
+        self._require_open("measure")
         return in_chunks(self._rows(drives, ids, stop))
 
     def signals(self, drives: Drives) -> NDArray[np.float64]:
         """Return responses (n, n_outputs) at time zero without noise, drift and the rounding of light."""
         check_drives(self._info, drives, np.arange(len(drives)))
         dark, full = self._camera.dark_level, self._camera.full_scale
-        return np.minimum(self._path.signals(drives.astype(np.float64)) + dark, full)
+        return np.minimum(self._path.signals(self._biased(drives).astype(np.float64)) + dark, full)
 
     def photograph(self, drives: Drives, exposure: int, time_s: float, *, power: float) -> NDArray[Any]:
         """Return the counts (n_outputs,) of one picture of `drives` (n_inputs,), as virtual instruments take it.
@@ -146,7 +151,7 @@ class OpticalLayer:
             raise DriveError(
                 f"layer '{self._info.name}': the upstream has shape {upstream.shape}, not {saturated.shape}"
             )
-        return self._path.gradient(drives.astype(np.float64), np.where(saturated, 0.0, upstream))
+        return self._path.gradient(self._biased(drives).astype(np.float64), np.where(saturated, 0.0, upstream))
 
     def check_disturbance(self, change: MediumChange) -> None:
         """Raise `SettingError` for a change that was not measured of this medium."""
@@ -167,6 +172,10 @@ class OpticalLayer:
         """Close."""
         self._open = False
 
+    def _require_open(self, command: str) -> None:
+        if not self._open:
+            raise InstrumentError(self._info.name, "the layer is not open", command=command)
+
     def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
         for first in range(0, len(ids), BLOCK_ROWS):
             if stop.is_set():
@@ -177,12 +186,20 @@ class OpticalLayer:
 
     def _intensities(self, drives: Drives, row_ids: list[int]) -> NDArray[np.float32]:
         left = [self._correlation(row_id * self._settings.pass_s) for row_id in row_ids]
-        intensities = self._behind_medium(drives, left, BLOCK_ROWS)
+        shown = self._biased(drives)
+        intensities = self._behind_medium(shown, left, BLOCK_ROWS)
         for first_row, path in self._bends:
             late = np.array(row_ids) >= first_row
             if late.any():
-                intensities[late] = intensity(path.fields(drives, BLOCK_ROWS))[late]
+                intensities[late] = intensity(path.fields(shown, BLOCK_ROWS))[late]
         return intensities
+
+    def _biased(self, drives: Drives) -> Drives:
+        """Return `drives` (n, n_inputs) as they are shown: with the bias, phases adding up modulo one wave."""
+        if not self._bias.any():
+            return drives
+        shown = drives + self._bias
+        return np.where(shown > 1.0, shown - np.float32(1.0), shown)
 
     def _behind_medium(self, drives: Drives, correlations: list[float], block_rows: int) -> NDArray[np.float32]:
         fields = self._path.fields(drives, block_rows)
@@ -222,6 +239,42 @@ class OpticalLayer:
         overloaded = saturated > self._settings.camera.max_saturated
         status = RowStatus.OVERLOAD if overloaded else RowStatus.OK
         return Row(row_id, values, status, self._epoch_s + self._clock.now_s())
+
+
+class TunableOpticalLayer(OpticalLayer):
+    """One with a phase of its own on every input: a `ParameterSink`."""
+
+    def __init__(
+        self,
+        settings: OpticsSettings,
+        path: LightPath,
+        later: LightPath | None,
+        info: LayerInfo,
+        state_id: str,
+        clock: Clock,
+        bent: Callable[[int], LightPath] | None = None,
+    ) -> None:
+        super().__init__(settings, path, later, info, state_id, clock, bent)
+        begin = np.zeros(info.n_inputs)
+        self._written = WrittenParameters(begin, begin)
+
+    @property
+    def parameters(self) -> tuple[Channel, ...]:
+        """Describe the bias of every input."""
+        return tuple(replace(channel, name=f"bias{k}") for k, channel in enumerate(self.info.inputs))
+
+    @property
+    def written(self) -> WrittenParameters:
+        """Return the last write; zeros before the first."""
+        return self._written
+
+    def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
+        """Add the nearest levels to `values` (n_inputs,) to whatever is shown. Raises `DriveError`, and when closed."""
+        commanded = check_parameters(self.info.name, self.info.n_inputs, values)
+        self._require_open("write parameters")
+        self._bias = Levels(self.info.inputs).nearest(commanded[None].astype(np.float32))[0]
+        self._written = WrittenParameters(commanded, self._bias.astype(np.float64))
+        return self._written
 
 
 def _seed(seed: int, stream: int) -> np.random.SeedSequence:
@@ -290,7 +343,8 @@ def _build(settings: OpticsSettings, instruments: Mapping[str, Instrument], cont
         return LightPath(modulator, pixels, _matrices(other, context.folder)[0], counts)
 
     several = isinstance(settings.medium, MeasuredMedium) and settings.medium.deformation is not None
-    layer = OpticalLayer(
+    kind = TunableOpticalLayer if settings.tunable_bias else OpticalLayer
+    layer = kind(
         settings,
         LightPath(modulator, pixels, matrix, counts),
         None if later is None else LightPath(modulator, pixels, later, counts),

@@ -161,7 +161,8 @@ class CameraSettings(Settings):
 class OpticsSettings(Settings):
     """An optical bench. `drift` is the rms of slow relative changes of the light's power; `pass` all that a row takes.
 
-    `seed` is that of everything but the medium: dead pixels, drift and noise.
+    `seed` is that of everything but the medium: dead pixels, drift and noise. With `tunable_bias` a phase that is added
+    to every input, 0 unless written, is a parameter of the layer; that needs a modulator of one wave.
     """
 
     modulator: ModulatorSettings
@@ -170,4 +171,13 @@ class OpticsSettings(Settings):
     drift: float = Field(default=0.0, ge=0, le=0.2)
     seed: int = Field(ge=0)
     pass_s: Annotated[Seconds, Field(gt=0)] = Field(alias="pass")
+    tunable_bias: bool = False
     faults: FaultPlan | None = Field(default=None, description="faults on purpose, to rehearse a bad night")
+
+    @model_validator(mode="after")
+    def _phases_add_up(self) -> "OpticsSettings":
+        stroke_rad = self.modulator.modulation.stroke_rad
+        if self.tunable_bias and (stroke_rad is None or not math.isclose(stroke_rad, 2 * math.pi, rel_tol=1e-3)):
+            what = "tunable_bias: phases add up on a phase modulator with a stroke_rad of 6.283185 alone"
+            raise SettingError(("tunable_bias",), what)
+        return self
