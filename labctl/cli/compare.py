@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import click
 from labctl.cli import options
 from labctl.cli.compared import budget, budget_as_text, results_as_text
 from labctl.cli.conduct import limited
+from labctl.cli.main import EXIT_STOPPED
 from labctl.cli.resume import measure_the_rest
 from labctl.cli.run import measure_anew
 from labctl.cli.signals import say_stopping
 from labctl.config.unattended import Unattended
 from labctl.contract.errors import InputError
 from labctl.orchestrator.assembly import build_bench, build_task
-from labctl.orchestrator.cells import Cell, Comparison, Found, Wanted, find_runs, plan_comparison
+from labctl.orchestrator.cells import Cell, Comparison, Found, Wanted, find_runs, passes_of, plan_comparison
 from labctl.orchestrator.runs import reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import StopRequest, stop_on_signals
@@ -125,29 +128,47 @@ def _measure(
 ) -> None:
     """Take every cell to its end, and write the page after each."""
     missing = [cell for cell in comparison.cells if cell not in found or not found[cell].finished]
+    allowed = limited(comparison.base, time_limit_s=time_limit_s, pass_limit=pass_limit)
+    began_s, sent = time.monotonic(), 0
     with stop_on_signals(say_stopping) as stop:
         for number, cell in enumerate(missing, start=1):
             click.echo(f"run {number} of {len(missing)}: {cell}", err=True)
-            limits = limited(cell.loaded, time_limit_s=time_limit_s, pass_limit=pass_limit)
-            _take_to_its_end(cell, found.get(cell), folder, stop, limits, quiet=quiet)
+            limits = _left(allowed, time.monotonic() - began_s, sent)
+            run = _take_to_its_end(cell, found.get(cell), folder, stop, limits, quiet=quiet)
+            sent += passes_of(run) - (found[cell].passes if cell in found else 0)
             _write(comparison, folder)
+
+
+def _left(allowed: Unattended, elapsed_s: float, passes: int) -> Unattended:
+    """Return what is left of limits that hold for all runs together; ends the command when nothing is."""
+    left: dict[str, float] = {}
+    if allowed.time_limit_s is not None:
+        left["time_limit_s"] = allowed.time_limit_s - elapsed_s
+    if allowed.pass_limit is not None:
+        left["pass_limit"] = allowed.pass_limit - passes
+    if any(each <= 0 for each in left.values()):
+        click.echo(f"stopped at the limit before this run began. Go on with: {AGAIN}", err=True)
+        sys.exit(EXIT_STOPPED)
+    return allowed.model_copy(update=left)
 
 
 def _take_to_its_end(
     cell: Cell, found: Found | None, folder: Path, stop: StopRequest, limits: Unattended, *, quiet: bool
-) -> None:
+) -> Path:
+    """Return the folder of the cell's run, which is finished then."""
     if found is None:
         loaded = cell.loaded
         bench = build_bench(loaded)
         task = build_task(loaded, bench.infos, bench.offers)
         run = measure_anew(loaded, bench, task, folder, stop, limits, quiet=quiet, again=AGAIN)
         conclude(run, loaded, task)
-        return
+        return run
     with LogReader(found.folder / LOG_NAME) as reader:
         loaded = reopen(reader)
         task = reopen_task(reader, loaded)
         measure_the_rest(reader, loaded, task, stop, limits, quiet=quiet, again=AGAIN)
     conclude(found.folder, loaded, task)
+    return found.folder
 
 
 def _standings(comparison: Comparison, folder: Path) -> Standings:

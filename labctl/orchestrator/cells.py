@@ -142,6 +142,12 @@ def find_runs(cells: Iterable[Cell], root: Path) -> dict[Cell, Found]:
     return {cell: by_content[content] for cell, content in contents.items() if content in by_content}
 
 
+def passes_of(folder: Path) -> int:
+    """Return how many passes a run has recorded."""
+    with LogReader(folder / LOG_NAME) as reader:
+        return sum(reader.count_by_purpose().values())
+
+
 class _Unusable(Exception):  # noqa: N818 - a state of affairs, not a defect
     """A rule cannot be used on this rig, or has not been told enough; its text is the reason."""
 

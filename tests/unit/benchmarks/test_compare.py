@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks import compare, harness
 from benchmarks.compare import (
     SYSTEMS,
     System,
@@ -14,8 +16,6 @@ from benchmarks.compare import (
     of_system,
     passes_to_reach,
 )
-
-from benchmarks import compare, harness
 
 PAGE = harness.ROOT / "docs" / "explanation" / "rules-compared.md"
 RESULTS = harness.ROOT / "benchmarks" / "results" / "compare.json"
