@@ -2,9 +2,11 @@
 
 The marker is noise within a band that every converter passes, known to the sample. Where it is heard says by how much
 output and input are apart, to a small fraction of a sample; that it is heard without a flaw says that no sample of the
-burst was lost, whatever the audio system reports. Markers take turns, so that an earlier burst is not taken for this.
+burst was lost, whatever the audio system reports. Markers take turns, so many that no other burst is taken for this one
+when the latency jumps.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -15,7 +17,10 @@ from numpy.typing import NDArray
 Real = NDArray[np.float64]
 Signal = NDArray[np.float32]
 
-N_MARKERS = 4
+N_MARKERS = 64
+FARTHEST = 2**17
+"""A latency does not jump by more samples than this, or half the number of markers in bursts."""
+
 PERIOD = 2**15
 BAND = (0.02, 0.4)
 """Of the sample rate: above what couplings block, below what converters' filters do."""
@@ -78,10 +83,14 @@ class Path:
         return round(self.delay)
 
 
-@lru_cache(maxsize=16)
 def marker(number: int, n_samples: int) -> Signal:
-    """Return a marker (n_samples,) with a peak of one."""
-    rng = np.random.default_rng(np.random.SeedSequence(17, spawn_key=(number % N_MARKERS,)))
+    """Return the marker (n_samples,) of the burst of that number, with a peak of one."""
+    return _marker(number % N_MARKERS, n_samples)
+
+
+@lru_cache(maxsize=2 * N_MARKERS)
+def _marker(which: int, n_samples: int) -> Signal:
+    rng = np.random.default_rng(np.random.SeedSequence(17, spawn_key=(which,)))
     share = np.fft.rfftfreq(PERIOD)
     spectrum = np.exp(2j * np.pi * rng.random(len(share))) * ((share >= BAND[0]) & (share <= BAND[1]))
     noise = np.fft.irfft(spectrum)
@@ -173,7 +182,7 @@ class Loopback:
             return Heard(Verdict.WHOLE, shift)
         if np.sqrt(np.mean(heard**2)) < SILENT * np.sqrt(np.mean(expected**2)):
             return Heard(Verdict.SILENT)
-        if any(self._fits(heard, other)[0] for other in range(number + 1, number + N_MARKERS)):
+        if any(self._fits(heard, other)[0] for other in _others(number, len(heard))):
             return Heard(Verdict.STALE)
         fits, shift = self._fits(heard, number)
         return Heard(Verdict.MOVED, shift) if fits else Heard(Verdict.TORN)
@@ -201,6 +210,13 @@ class Loopback:
             )
             self._expected[number, n_samples] = (expected, (earlier - later) / (2 * step))
         return self._expected[number, n_samples]
+
+
+def _others(number: int, n_samples: int) -> Iterator[int]:
+    """Yield the numbers of bursts that may be heard in place of one of `n_samples`, the nearest first."""
+    for distance in range(1, min(N_MARKERS // 2, FARTHEST // n_samples + 1) + 1):
+        yield number + distance
+        yield number - distance
 
 
 def _flaw(rest: Real, expected: NDArray[np.floating]) -> float:

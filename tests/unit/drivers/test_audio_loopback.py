@@ -66,3 +66,17 @@ def test_what_is_no_cable_is_refused() -> None:
     echo = [path_of(0.0, number) + 0.7 * np.roll(path_of(0.0, number), 40) for number in range(4)]
     with pytest.raises(LoopbackError, match="no delayed copy"):
         learn(echo, list(range(4)), 0, LEVEL)
+
+
+@settings(deadline=None, max_examples=80)
+@given(shift=st.integers(-30 * N, 30 * N), number=st.integers(100, 300))
+def test_no_jump_of_the_latency_makes_another_burst_of_this_one(shift: int, number: int) -> None:
+    """Bursts follow one another without a gap, so that after a jump there is always some other marker to be heard."""
+    first = number + (shift // N) - 1
+    stream = np.concatenate([path_of(0.0, each) for each in range(first, first + 4)])
+    begin = (number - first) * N + shift
+    found = loopback(0.0).examine(stream[begin : begin + N], number)
+    if abs(shift) > N:
+        assert found.verdict in (Verdict.STALE, Verdict.TORN)
+    elif found.verdict in (Verdict.WHOLE, Verdict.MOVED):
+        assert found.shift == pytest.approx(-shift, abs=0.05)
