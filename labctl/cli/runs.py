@@ -155,14 +155,16 @@ def verify_command(run: str, root: Path, as_json: bool) -> None:
     "--keep",
     type=click.Choice(get_args(Keep)),
     required=True,
-    help="everything: only unused room is freed; responses: no drives, as `runs verify` needs none but `replay` does; "
-    "result: no passes at all. The report is written before.",
+    help="What is left. everything: only unused room is freed; responses: no drives, which `runs verify` does not need "
+    "but `replay` does; result: no passes at all.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
 @options.runs_root
 @options.as_json
 def prune_command(run: str, keep: Keep, root: Path, *, dry_run: bool, as_json: bool) -> None:
-    """Free the disk of parts of a finished RUN, or of all finished runs in FOLDER.
+    """Free the disk of what a finished run can do without.
+
+    RUN is one run, FOLDER holds several.
 
     What is given up does not come back. A run that is not finished, or that somebody writes, is left as it is.
     """

@@ -97,15 +97,19 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
 
     Raises `ConfigError` at the line that is wrong.
     """
-    rigs = {role: hosted(rig, build_rig(rig)) for role, rig in loaded.rigs.items()}
-    layers = find_layers(loaded, rigs)
+    return bench_of(loaded, {role: hosted(rig, build_rig(rig)) for role, rig in loaded.rigs.items()})
+
+
+def bench_of(loaded: LoadedExperiment, rigs: Mapping[str, Rig], replayed: Mapping[str, Any] | None = None) -> Bench:
+    """Return `rigs` as the bench of an experiment. Raises `ConfigError` at the line of it that they cannot meet."""
+    layers = _find_layers(loaded, rigs)
     if loaded.experiment.training.schedule == "pipelined":
         with errors_at(loaded.document, "training", "schedule"):
             _require_pipeline(rigs, layers, loaded.experiment.drift)
-    return Bench(rigs, layers)
+    return Bench(rigs, layers, replayed)
 
 
-def find_layers(loaded: LoadedExperiment, rigs: Mapping[str, Rig]) -> tuple[PhysicalLayer, ...]:
+def _find_layers(loaded: LoadedExperiment, rigs: Mapping[str, Rig]) -> tuple[PhysicalLayer, ...]:
     """Return the layer of each block. Raises `ConfigError` at one that `rigs` do not have."""
     layers: list[PhysicalLayer] = []
     for number, block in enumerate(loaded.experiment.network.blocks):

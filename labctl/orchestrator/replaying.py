@@ -15,7 +15,7 @@ from labctl.contract.errors import InputError, RecordError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, RowStatus
 from labctl.drift.correction import single
 from labctl.learning.requests import Purpose
-from labctl.orchestrator.assembly import Bench, Task, find_layers
+from labctl.orchestrator.assembly import Bench, Task, bench_of
 from labctl.orchestrator.first_drives import first_drives, fit_first_encoder
 from labctl.orchestrator.recorded_layer import Correct, RecordedDrives, RecordedLayer
 from labctl.orchestrator.references import DriftGuard
@@ -119,7 +119,7 @@ def recorded_bench(folder: Path, loaded: LoadedExperiment) -> Bench:
         "passes": passes,
         "measured_by": measured,
     }
-    return Bench(rigs, find_layers(loaded, rigs), origin)
+    return bench_of(loaded, rigs, origin)
 
 
 def bench_to_go_on(folder: Path, loaded: LoadedExperiment) -> Bench | None:
@@ -229,9 +229,9 @@ def _numbered(loaded: LoadedExperiment, role: str, name: str) -> str:
 
 
 def _free_of_charge(info: LayerInfo, *, watched: bool) -> LayerInfo:
-    """Describe a layer that takes neither time nor instruments. What was corrected for drift is in single precision."""
+    """Describe a layer that takes no time. What was corrected for drift is in single precision."""
     dtype = str(single(np.empty(0, info.response_dtype)).dtype) if watched else info.response_dtype
-    return replace(info, nominal_pass_s=0.0, switch_s=0.0, resources=frozenset(), response_dtype=dtype)
+    return replace(info, nominal_pass_s=0.0, switch_s=0.0, response_dtype=dtype)
 
 
 def _learnt_from(reader: LogReader, blocks: Sequence[int], first_id: int = 0) -> Iterator[RecordedPasses]:

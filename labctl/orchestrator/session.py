@@ -92,7 +92,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             guard=guard,
             recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
             disturb=disturber.disturbed,
-            pace=_make_pace(task, log, stop),
+            pace=_make_pace(task, bench, log, stop),
         )
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
@@ -140,10 +140,12 @@ def make_guard(task: Task, note: Note | None = None) -> DriftGuard | None:
     return None if drift is None else DriftGuard(drift, task.infos, note)
 
 
-def _make_pace(task: Task, log: PassLog, stop: Stop) -> Callable[[], None]:
-    """Return what lets acquisitions begin at the cadence that the experiment asks for, if it does."""
+def _make_pace(task: Task, bench: Bench, log: PassLog, stop: Stop) -> Callable[[], None]:
+    """Return what lets acquisitions begin at the cadence that the experiment asks for, if it does and can be paced."""
     every_s = task.experiment.unattended.cadence_s
-    return (lambda: None) if every_s is None else Cadence(every_s, stop, log.append_event)
+    if every_s is None or bench.replayed is not None:
+        return lambda: None
+    return Cadence(every_s, stop, log.append_event)
 
 
 def restore(

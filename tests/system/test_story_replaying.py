@@ -133,6 +133,18 @@ def test_drift_and_faults_are_as_they_were_in_training(labctl: "Labctl", desk: P
     assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
 
 
+def test_a_run_that_was_disturbed_and_paced(labctl: "Labctl", desk: Path) -> None:
+    """I had it disturbed to see what comes of it, one batch every quarter second. A replay does neither once more."""
+    plan = "--set", "disturbances=[{kind: gain, at: 300, spread: 0.1}]", "--set", "unattended.cadence=250 ms"
+    labctl.quick("run", "wine.yaml", *plan)
+    told = labctl.quick("replay", "latest", "--set", "unattended.cadence=1 h")
+    first, again = labctl.runs()
+    assert "nothing is disturbed but what was disturbed in " in told.err
+    assert weights(again) == weights(first)
+    scores = [facts(labctl, run.name)["accuracy"] for run in (first, again)]
+    assert scores[0] == scores[1]
+
+
 def test_a_replay_of_a_replay(labctl: "Labctl", no_bench: Path) -> None:
     """Whose passes are these in the end?"""
     labctl.quick("replay", "latest", "--set", "training.epochs=2", "--set", "name=first")
