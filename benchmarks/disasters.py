@@ -24,7 +24,7 @@ PATIENCE_S = 300.0
 BEFORE = 25
 """Passes that are measured before the disaster."""
 
-HURRY = "recovery: {attempts: 200, pause: 200 ms, longest_pause: 1 s}\n"
+HURRY = "recovery: {attempts: 100, pause: 200 ms, longest_pause: 1 s}\n"
 CLOCK = Path(__file__).with_name("clock_jump.c")
 UNWRITABLE = "/proc/labctl-benchmark"
 PAUSED = (3, 4, 5)

@@ -194,7 +194,7 @@ def _rig(name: str) -> str:
         return OPTICS
     if name in ANALYSERS:
         text = (examples / f"microwave_{ANALYSERS[name]}.yaml").read_text(encoding="utf-8")
-        return _changed(text, {"columns: 10": "columns: 8", "points: 20": "points: 4"})
+        return _changed(text, {"columns: 10": "columns: 8", "points: 20}": "points: 4}"})
     text = (examples / "acoustic_portaudio.yaml").read_text(encoding="utf-8")
     times = {"settle: 150 ms": "settle: 10 ms", "window: 200 ms": "window: 20 ms", "gap: 100 ms": "gap: 5 ms"}
     rig: Any = yaml.safe_load(_changed(text, {**times, "samplerate: 48 kHz": "samplerate: 16 kHz"}))

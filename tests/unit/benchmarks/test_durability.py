@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import durability, harness, kills, overnight, powerloss, recording, wire_benches
+from benchmarks import disasters, durability, harness, kills, overnight, powerloss, recording, wire_benches
 from benchmarks.harness import Row
 from benchmarks.powerloss import Kind
+from labctl.config.loading import load_rig
 from labctl.contract.layer import RowStatus
 
 OK, XRUN = int(RowStatus.OK), int(RowStatus.XRUN)
@@ -149,3 +150,12 @@ def test_a_log_that_does_not_sync_loses_what_it_acknowledged(tmp_path):
         powerloss.build(unsynced, tmp_path / "watched", left, random.Random(seed))
         powerloss.look(left, marks[-1][1], toll)
     assert toll.lost > 0
+
+
+@pytest.mark.parametrize("name", disasters.DISASTERS)
+def test_every_disaster_has_a_bench_that_can_be_laid(name, tmp_path):
+    system, _ = disasters.DISASTERS[name]
+    system.lay(tmp_path)
+    rig = tmp_path / "rig.yaml"
+    rig.write_text(rig.read_text(encoding="utf-8") + disasters.HURRY, encoding="utf-8")
+    assert system.layer in load_rig(rig).rig.layers
