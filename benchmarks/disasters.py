@@ -39,9 +39,8 @@ class Bench:
     server: "subprocess.Popen[str]"
 
     def vanish(self) -> None:
-        """Let the instruments be gone from one moment to the next."""
-        self.server.kill()
-        self.server.wait()
+        """Let the instruments be gone: their sockets close, their ports disappear."""
+        wire_benches.end(self.server)
 
     def come_back(self) -> None:
         """Let them be there again."""
