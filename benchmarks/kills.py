@@ -26,7 +26,7 @@ from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 
 NONE = Target("<=", 0)
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 POLL_S = 0.0005
 EXPORT_S = 0.8
 """About how long a run takes from its last test pass to its end."""

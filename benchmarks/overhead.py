@@ -144,7 +144,7 @@ def bluesky_us(python: str, events: int) -> float:
 
 def recorded_rows_per_s(rows: int, rows_per_chunk: int) -> float:
     """Return the rows per second that the pass log makes durable, handed over in chunks."""
-    chunks = [_chunk(first, rows_per_chunk) for first in range(0, rows, rows_per_chunk)]
+    chunks = [chunk_of(first, rows_per_chunk) for first in range(0, rows, rows_per_chunk)]
     with _pass_log() as log:
         begin = time.perf_counter()
         for chunk in chunks:
@@ -155,8 +155,8 @@ def recorded_rows_per_s(rows: int, rows_per_chunk: int) -> float:
 
 def sqlite_rows_per_s(rows: int) -> float:
     """Return the rows per second of plain sqlite3 that commits each row before the next, as safely as the pass log."""
-    chunk = _chunk(0, rows)
-    with _folder() as folder, closing(sqlite3.connect(folder / "rows.sqlite", isolation_level=None)) as connection:
+    chunk = chunk_of(0, rows)
+    with scratch() as folder, closing(sqlite3.connect(folder / "rows.sqlite", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, drive BLOB, response BLOB)")
@@ -231,7 +231,8 @@ def measure(*, quick: bool, bluesky: str | None) -> list[Row]:
     ]
 
 
-def _chunk(first_id: int, n: int) -> PassRows:
+def chunk_of(first_id: int, n: int) -> PassRows:
+    """Return `n` rows from `first_id` on, of 80 numbers drawn for drive and response each."""
     values = np.random.default_rng(first_id).random((2, n, RECORDED_VALUES), dtype=np.float32)
     return PassRows(
         ids=np.arange(first_id, first_id + n),
@@ -252,12 +253,12 @@ def _chunk(first_id: int, n: int) -> PassRows:
 
 @contextmanager
 def _pass_log() -> Generator[PassLog]:
-    with _folder() as folder, PassLog.create(folder / "passes.sqlite", {"schema": "benchmark"}) as log:
+    with scratch() as folder, PassLog.create(folder / "passes.sqlite", {"schema": "benchmark"}) as log:
         yield log
 
 
 @contextmanager
-def _folder() -> Generator[Path]:
+def scratch() -> Generator[Path]:
     """Give a folder on the disk of the checkout: a temporary folder may be in memory, where nothing is durable."""
     with tempfile.TemporaryDirectory(dir=harness.ROOT / "benchmarks", prefix=".scratch-") as folder:
         yield Path(folder)

@@ -9,7 +9,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,18 +103,20 @@ class System:
     def lay(self, folder: Path) -> None:
         """Put its rig file, the physics if there is any, and an experiment with data into `folder`."""
         (folder / "rig.yaml").write_text(_rig(self.name), encoding="utf-8")
-        physics = {"microwave": SMALL_BOX, "optics": SMALL_MEDIUM}
+        physics = {"microwave": SMALL_BOX, "serial": SMALL_BOX, "optics": SMALL_MEDIUM}
         if self.name in physics:
             (folder / "physics.yaml").write_text(physics[self.name], encoding="utf-8")
         lay_experiment(folder, self.layer, self.encoder)
 
 
 FITTED = "{kind: fitted-range, mix: orthogonal}"
-SYSTEMS = (
-    System("microwave", "cavity", "two-bit", 0.01, "sweep"),
-    System("acoustics", "cavity", FITTED, 0.035, "burst"),
-    System("optics", "bench", FITTED, 0.02, "exposure"),
-)
+MICROWAVE = System("microwave", "cavity", "two-bit", 0.01, "sweep")
+SERIAL = System("serial", "cavity", "two-bit", 0.01, "sweep")
+"""A small analyser and a metasurface, both on serial ports."""
+
+ACOUSTICS = System("acoustics", "cavity", FITTED, 0.035, "burst")
+OPTICS_BENCH = System("optics", "bench", FITTED, 0.02, "exposure")
+SYSTEMS = (MICROWAVE, ACOUSTICS, OPTICS_BENCH)
 
 
 def lay_experiment(folder: Path, layer: str, encoder: str = FITTED) -> None:
@@ -163,12 +165,18 @@ def end(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def start(folder: Path, *arguments: str, stdout: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
-    """Start a labctl command in `folder`; what it says to people is added to said.txt."""
-    environment = {**os.environ, "NO_COLOR": "1", "XDG_STATE_HOME": str(folder / "state")}
+def start(
+    folder: Path,
+    *arguments: str,
+    stdout: int = subprocess.DEVNULL,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.Popen[str]":
+    """Start a labctl command in `folder`, behind `prefix`; what it says to people is added to said.txt."""
+    variables = {**os.environ, "NO_COLOR": "1", "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
     with (folder / "said.txt").open("a", encoding="utf-8") as said:
         return subprocess.Popen(
-            [*LABCTL, *arguments], cwd=folder, env=environment, stdout=stdout, stderr=said, text=True
+            [*prefix, *LABCTL, *arguments], cwd=folder, env=variables, stdout=stdout, stderr=said, text=True
         )
 
 
@@ -177,13 +185,16 @@ def newest_run(folder: Path) -> Path | None:
     return max((log.parent for log in folder.glob(f"runs/[0-9]*/{LOG_NAME}")), default=None)
 
 
+ANALYSERS = {"microwave": "keysight_pna", "serial": "nanovna_v2"}
+
+
 def _rig(name: str) -> str:
     examples = ROOT / "configs" / "rigs"
     if name == "optics":
         return OPTICS
-    if name == "microwave":
-        text = (examples / "microwave_keysight_pna.yaml").read_text(encoding="utf-8")
-        return _changed(text, {"columns: 10": "columns: 8", "points: 20": "points: 4"})
+    if name in ANALYSERS:
+        text = (examples / f"microwave_{ANALYSERS[name]}.yaml").read_text(encoding="utf-8")
+        return _changed(text, {"columns: 10": "columns: 8", "points: 20}": "points: 4}"})
     text = (examples / "acoustic_portaudio.yaml").read_text(encoding="utf-8")
     times = {"settle: 150 ms": "settle: 10 ms", "window: 200 ms": "window: 20 ms", "gap: 100 ms": "gap: 5 ms"}
     rig: Any = yaml.safe_load(_changed(text, {**times, "samplerate: 48 kHz": "samplerate: 16 kHz"}))

@@ -1,6 +1,5 @@
 """The benchmark of durability counts what it says, and keeps the rows that it does not measure."""
 
-import json
 import random
 import shutil
 import sys
@@ -8,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import durability, harness, kills, powerloss, wire_benches
+from benchmarks import disasters, durability, harness, kills, overnight, powerloss, recording, wire_benches
 from benchmarks.harness import Row
 from benchmarks.powerloss import Kind
+from labctl.config.loading import load_rig
 from labctl.contract.layer import RowStatus
 
 OK, XRUN = int(RowStatus.OK), int(RowStatus.XRUN)
@@ -53,18 +53,42 @@ def test_every_run_dies_at_every_kind_of_moment(system):
     assert set(kinds) == {system.does, "commit", "checkpoint", "export"}
 
 
-def test_rows_of_other_subjects_are_kept_and_new_ones_say_their_commit(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        durability, "SUBJECTS", {"kills": lambda _: iter([Row("kills.lost_passes", 0, None, None, 1, "passes")])}
-    )
+def test_rows_of_other_subjects_are_kept_and_new_ones_say_their_commit(tmp_path):
     file = tmp_path / "durability.json"
     assert durability.rows_in(file) == []
     rows = [Row("drift.dead", 1, None, None, 1, "points"), Row("kills", 7, None, None, 1, "deaths")]
     file.write_text(harness.as_json("durability", rows, quick=True), encoding="utf-8")
-    found = list(durability.measure(["kills"], durability.rows_in(file), quick=True))
+    chosen = {"kills": lambda _: iter([Row("kills.lost_passes", 0, None, None, 1, "passes")])}
+    found = list(durability.measure(chosen, durability.rows_in(file), quick=True))
     assert [row.id for row in found] == ["drift.dead", "kills.lost_passes"]
     assert found[1].commits == (harness.commit(),)
-    assert json.loads(file.read_text())["rows"][0]["id"] == "drift.dead"
+
+
+def test_the_subjects_are_the_words_before_the_first_point():
+    assert set(durability.subjects()) == {"drift", "kills", "powerloss", "disasters", "overnight", "record"}
+
+
+def test_recording_is_a_share_of_a_pass_and_says_when_qcodes_is_missing(capsys):
+    row = recording.share(repeats=2, rows=20)
+    assert 0 < row.low <= row.value <= row.high
+    assert list(recording.measure(True, None)) == []
+    assert "--qcodes" in capsys.readouterr().err
+
+
+def test_a_night_is_held_against_the_quiet_one_of_its_seed():
+    quiet = overnight.Night(96.0, 8.2, 0.0, {})
+    nights = [(quiet, overnight.Night(95.5, 8.3, 1.0, {"failures": 4.0})),
+              (quiet, overnight.Night(96.5, 8.4, 3.0, {"failures": 6.0}))]  # fmt: skip
+    hours, lost, memory = overnight.night_rows(nights)
+    assert (hours.value, hours.baselines) == (pytest.approx(8.35), {"failures": 5.0})
+    assert lost.value == pytest.approx(0.0)
+    assert (memory.low, memory.high) == (1.0, 3.0)
+
+
+def test_memory_that_only_a_beginning_takes_is_no_growth():
+    assert overnight.growth([10.0] * 10 + [200.0] * 90) == 0.0
+    assert overnight.growth([100.0 + number for number in range(100)]) == pytest.approx(50.0, abs=1)
+    assert overnight.growth([5.0]) == 0.0
 
 
 def entry(kind, first=b"", second=b"", *, inode=7, offset=0):
@@ -126,3 +150,12 @@ def test_a_log_that_does_not_sync_loses_what_it_acknowledged(tmp_path):
         powerloss.build(unsynced, tmp_path / "watched", left, random.Random(seed))
         powerloss.look(left, marks[-1][1], toll)
     assert toll.lost > 0
+
+
+@pytest.mark.parametrize("name", disasters.DISASTERS)
+def test_every_disaster_has_a_bench_that_can_be_laid(name, tmp_path):
+    system, _ = disasters.DISASTERS[name]
+    system.lay(tmp_path)
+    rig = tmp_path / "rig.yaml"
+    rig.write_text(rig.read_text(encoding="utf-8") + disasters.HURRY, encoding="utf-8")
+    assert system.layer in load_rig(rig).rig.layers
