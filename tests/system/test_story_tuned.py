@@ -24,7 +24,7 @@ layers:
     kind: simulated-optics
     modulator: {modulation: {kind: phase, stroke_rad: 6.283185}, levels: 256}
     medium: {kind: gaussian, inputs: 16, outputs: 8, seed: 1}
-    camera: {bits: 8, noise: 0.01}
+    camera: {bits: 8, noise: 0.01, max_saturated: 0.9}
     tunable_bias: true
     seed: 1
     pass: 60 ms
@@ -50,7 +50,7 @@ def bench(request: pytest.FixtureRequest, desk: Path) -> Iterator[str]:
     kind = str(request.param)
     head, *rows = (desk / "wine.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (desk / "wine.csv").write_text("".join([head, *rows[::3]]), encoding="utf-8")
-    encoder = "{kind: fitted-range, mix: orthogonal}"
+    encoder = f"{{kind: {'fitted-range' if kind == 'computed-bias' else 'two-bit'}, mix: orthogonal}}"
     with ExitStack() as served:
         if kind == "computed-bias":
             (desk / "rig.yaml").write_text(BENCH, encoding="utf-8")
