@@ -5,16 +5,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from labctl.contract.errors import InputError
 
-if TYPE_CHECKING:
-    from labctl_simulators.instruments.servers.pty_port import PtyPort
-
 _ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
+
+
+class Port(Protocol):
+    """Where a switch is served, between `start` and `stop`."""
+
+    @property
+    def address(self) -> str:
+        """Return it as a rig file spells it."""
+        ...
+
+    def start(self) -> None:
+        """Begin to serve. Raises `OSError`."""
+        ...
+
+    def stop(self) -> None:
+        """Stop serving. Idempotent."""
+        ...
 
 
 class SwitchLines(BaseModel):
@@ -75,7 +89,7 @@ class VirtualSwitch:
 
 def serve_switch(
     settings: Mapping[str, Any], before: Mapping[str, Any], told: Callable[[bool], None] | None = None
-) -> tuple[VirtualSwitch, "PtyPort"]:
+) -> tuple[VirtualSwitch, Port]:
     """Return a switch with `settings` and the port it is served at: where it was `before`, if that is free.
 
     Raises `InputError` where there are no pseudo-terminals.

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
@@ -20,11 +20,8 @@ from labctl.contract.errors import InputError, SettingError
 from labctl.contract.layer import PhysicalLayer
 from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Hertz
-from labctl_simulators.instruments.serial_switch import VirtualSwitch, serve_switch
+from labctl_simulators.instruments.serial_switch import Port, VirtualSwitch, serve_switch
 from labctl_simulators.loopback.audio import SimulatedInterface
-
-if TYPE_CHECKING:
-    from labctl_simulators.instruments.servers.pty_port import PtyPort
 
 INTERFACE = "audio.portaudio"
 AMPLIFIER = "amplifier.serial"
@@ -74,7 +71,7 @@ class AudioBench:
         self._physics = physics
         self._patience_s = patience_s
         self._telling = threading.Lock()
-        self._port: PtyPort | None = None
+        self._port: Port | None = None
         self._name: FileLock | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._cavity: subprocess.Popen[bytes] | None = None
