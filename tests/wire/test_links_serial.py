@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,3 +218,14 @@ def test_bytes_take_at_least_the_time_of_the_baud_rate(start_port: StartPort, ba
     begin_s = time.monotonic()
     assert link.exchange(request, n_bytes=200) == request
     assert time.monotonic() - begin_s >= 2 * 200 * 10 / baud
+
+
+def test_a_port_is_there_again_after_its_bench_was_killed(tmp_path: Path) -> None:
+    """What a dead bench leaves is a link to nothing; a port in use is a link to a terminal."""
+    path = tmp_path / "bench" / "tty"
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "gone")
+    with PtyPort(LineDevice(), baud=None, path=path) as port:
+        assert port.address == f"ASRL{path}::INSTR"
+        with pytest.raises(FileExistsError, match="is taken"):
+            PtyPort(LineDevice(), baud=None, path=path).start()

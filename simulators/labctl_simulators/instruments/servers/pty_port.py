@@ -77,6 +77,8 @@ class PtyPort:
     def start(self) -> None:
         """Plug the device in; it can be opened when this returns. Raises `OSError` where something is at `path`."""
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.path.is_symlink() and not self.path.exists():
+            self.path.unlink()  # left behind by a bench that was killed
         if self.path.is_symlink() or self.path.exists():
             raise FileExistsError(f"{self.path} is taken")
         self._running.set()
