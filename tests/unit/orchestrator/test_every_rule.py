@@ -1,6 +1,5 @@
 """What holds of every learning rule: its price is known, it learns, and its weights follow from the pass log."""
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 
 from labctl.contract.layer import PhysicalLayer
-from labctl.learning.rule import Metrics
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import Outcome, train_and_test
@@ -17,7 +15,7 @@ from labctl.orchestrator.verification import Verification, verify
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
-from tests.unit.orchestrator.monitors import Silent
+from tests.unit.orchestrator.monitors import Until
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
@@ -42,19 +40,6 @@ CASES = [
     for rule, (settings, schedules) in RULES.items()
     for schedule in schedules
 ]
-
-
-class Until(Silent):
-    """A monitor that asks to stop after some epochs, or never."""
-
-    def __init__(self, epochs: int | None = None) -> None:
-        self.stop = threading.Event()
-        self._epochs = epochs
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Stop when it is time."""
-        if epoch == self._epochs:
-            self.stop.set()
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from labctl_simulators.faults import FaultPlan, FaultyLayer
 from labctl.config.unattended import Drift
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.layer import PhysicalLayer, Responses, ResponseValues
-from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.inference import evaluate, load_trained
 from labctl.orchestrator.session import Outcome, train_and_test
@@ -23,6 +21,7 @@ from labctl.orchestrator.verification import verify
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
+from tests.unit.orchestrator.monitors import Until
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
@@ -31,24 +30,6 @@ LOOKS = {"every": 30, "references": 6, "repeats": 2}
 GAIN = {"kind": "gain", "row": 60, "spread": 0.2}
 OFFSET = {"kind": "offset", "row": 60, "spread": 0.3}
 DEAD = {"kind": "dead", "row": 60, "channel": "y2"}
-
-
-class Silent:
-    """A monitor that asks to stop after so many rows, or never."""
-
-    def __init__(self, rows: int | None = None) -> None:
-        self.stop = threading.Event()
-        self._rows = rows
-
-    def rows_done(self, counters: Counters) -> None:
-        if self._rows is not None and counters.sent >= self._rows:
-            self.stop.set()
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Say nothing."""
-
-    def test_begins(self) -> None:
-        """Say nothing."""
 
 
 class Remixing:
@@ -103,8 +84,8 @@ def guarded(make_task: MakeTask) -> Callable[..., Task]:
 def train(make_bench: MakeBench, tmp_path: Path) -> Callable[..., Outcome]:
     """Train into the log of this name."""
 
-    def carry_on(name: str, task: Task, layers: Sequence[PhysicalLayer], monitor: Silent | None = None) -> Outcome:
-        path, monitor = tmp_path / name, monitor or Silent()
+    def carry_on(name: str, task: Task, layers: Sequence[PhysicalLayer], monitor: Until | None = None) -> Outcome:
+        path, monitor = tmp_path / name, monitor or Until()
         with PassLog.open_for_append(path) if path.exists() else PassLog.create(path, {}) as log:
             return train_and_test(task, make_bench(layers), log, monitor, monitor.stop)
 
@@ -160,7 +141,9 @@ def test_weights_follow_from_the_record_and_a_stop_changes_nothing_about_that(
     for name, after in (("whole", None), ("early", 40), ("late", whole.counters.sent * 2 // 3)):
         if after is not None:
             with pytest.raises(Stopped):
-                train(name, guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), layers(), Silent(after))
+                train(
+                    name, guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), layers(), Until(rows=after)
+                )
             train(name, guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), layers())
         with LogReader(tmp_path / name) as reader:
             found = verify(guarded(layers(), schedule, on_remixed=on_remixed, map_rows=24), reader)

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import PhysicalLayer
-from labctl.learning.rule import Metrics
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.session import train_and_test
 from labctl.orchestrator.stopping import Stopped
@@ -23,24 +21,11 @@ from labctl.record.passes import REPEATS_PER_ID
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
 from labctl.testing.layers import InstantLayer
-from tests.unit.orchestrator.monitors import Silent
+from tests.unit.orchestrator.monitors import Until
 
 MakeTask = Callable[..., Task]
 MakeBench = Callable[[Sequence[PhysicalLayer]], Bench]
 Change = Callable[[sqlite3.Connection], object]
-
-
-class Until(Silent):
-    """A monitor that asks to stop after some epochs, or never."""
-
-    def __init__(self, epochs: int | None = None) -> None:
-        self.stop = threading.Event()
-        self._epochs = epochs
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """Stop when it is time."""
-        if epoch == self._epochs:
-            self.stop.set()
 
 
 @pytest.fixture(params=["joint", "cached", "greedy"])
