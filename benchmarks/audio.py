@@ -39,6 +39,8 @@ BATCH = 50
 TOLERANCE = 1e-5
 SMALL_BOX = {"length": "0.8 m", "width": "0.6 m", "height": "0.5 m", "absorption": 0.6, "temperature": "20 °C"}
 RINGS_S = 0.3
+RINGS_SAMPLES = 480
+"""What is left of a burst in the box after so many samples is below the tolerance."""
 
 PLAYREC = """
 import json, os, sys, time
@@ -166,8 +168,9 @@ def faults(n_passes: int) -> Row:
 def _wrong(box: SimulatedInterface, played: list[Burst], recordings: list[Recording]) -> int:
     """Count rows that pass for good and are not the box's answer.
 
-    A realignment puts silence before the next burst, after which what rang on from the one before is weaker: such a row
-    is right when it is what the box answers from silence.
+    A realignment, or a driver that is late, puts silence before the next burst, after which what rings on from the one
+    before is weaker: such a row is right when it differs from what the box answers from silence by less than that, and
+    by nothing when it has rung out.
     """
     truth = [each.samples for each in box.exchange(played)]
     scale = max(float(np.abs(each).max()) for each in truth)
@@ -176,7 +179,9 @@ def _wrong(box: SimulatedInterface, played: list[Burst], recordings: list[Record
         if recording.xrun or recording.stale or _near(recording, answer, scale):
             continue
         (alone,) = box.exchange([burst])
-        count += not _near(recording, alone.samples, scale)
+        rings = float(np.abs(answer - alone.samples).max()) / scale
+        rest = np.abs(recording.samples - alone.samples) / scale
+        count += rest.max() > rings + TOLERANCE or rest[RINGS_SAMPLES:].max() > TOLERANCE
     return count
 
 
