@@ -154,7 +154,7 @@ class LogReader:
         last = last_id * REPEATS_PER_ID + REPEATS_PER_ID - 1
         wanted = {"last": last, "block": block, "purpose": purpose, "status": status}
         first = first_id * REPEATS_PER_ID
-        while batch := self._select(_SELECT_PASSES, wanted | {"first": first, "limit": BATCH_ROWS}):
+        while first <= last and (batch := self._select(_SELECT_PASSES, wanted | {"first": first, "limit": BATCH_ROWS})):
             states = self._states()  # after the batch: a running writer may have added the one it needs
             for number, rows in groupby(batch, key=itemgetter(6)):
                 try:

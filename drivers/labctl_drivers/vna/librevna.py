@@ -107,8 +107,8 @@ class LibreVna(Analyser):
         return (safe_step(SafeOrder.POWER_OFF, f"{self._name}: sweep stopped", address, b":VNA:ACQ:STOP\n"),)
 
     def _switch_power_off(self) -> None:
-        self._talk.link.write_now(":VNA:ACQ:STOP")
-        self._talk.tell(":GEN:PORT 0")
+        for command in (":VNA:ACQ:STOP", ":GEN:PORT 0"):
+            self._talk.link.write_now(command)
         if self._power_found_on():
             raise InstrumentError(self._name, "does not stop", command=":VNA:ACQ:STOP")
 

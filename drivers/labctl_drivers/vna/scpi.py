@@ -88,10 +88,9 @@ class ScpiAnalyser(Analyser):
             raise InstrumentError(self._name, "RF does not come on: is it tripped?", command=self.power_on)
 
     def _switch_power_off(self) -> None:
-        switch_off, *stop = self.power_off
-        self._link.write_now(switch_off)
-        for command in stop:
-            self._talk.tell(command)
+        for command in self.power_off:
+            # Not one of them may wait for a sweep that another thread begins between two.
+            self._link.write_now(command)
         if self._talk.ask_flag(self.power_query):
             raise InstrumentError(self._name, "RF stays on", command=self.power_off[0])
 

@@ -49,6 +49,14 @@ def chunks(draw: st.DrawFn) -> PassRows:
     )
 
 
+def test_the_last_repeat_of_the_last_id_comes_out(make_rows: MakeRows, tmp_path: Path) -> None:
+    rows = make_rows(MAX_ID, 1, repeat=255, samples=np.zeros(1, np.int64))
+    with PassLog.create(tmp_path / "run.sqlite", {}) as log:
+        log.append(rows)
+    with LogReader(tmp_path / "run.sqlite") as reader:
+        assert reader.rows(0, MAX_ID).ids.tolist() == [MAX_ID]
+
+
 @settings(deadline=None, max_examples=40)
 @given(chunks())
 def test_what_goes_in_comes_out(rows: PassRows) -> None:
