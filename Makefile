@@ -31,7 +31,7 @@ check: setup
 	$(BIN)/pyright --pythonplatform Darwin
 
 test: system-deps setup check
-	$(BIN)/python -m pytest -n 4 --dist loadfile  # many tests wait, so more than processors
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder  # many tests wait, so more than processors
 
 clean:
 	rm -rf $(VENV) build dist
