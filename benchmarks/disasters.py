@@ -5,9 +5,7 @@ finished, or paused with an exit code that says so; when what was on record then
 measured once; and when, after the cause is mended, `labctl resume` finishes it and `labctl runs verify` agrees.
 """
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from benchmarks import kills, wire_benches
 from benchmarks.harness import Row, Target
@@ -131,9 +131,9 @@ def unplugged(bench: Bench) -> list[int]:
 def dead_audio_server(bench: Bench) -> list[int]:
     """Kill the JACK server under a run."""
     run = begun(bench.folder)
-    for child in _children(bench.server.pid):
-        if Path(f"/proc/{child}/comm").read_text(encoding="utf-8").strip() == "jackd":
-            os.kill(child, getattr(signal, "SIGKILL"))  # noqa: B009 - by name: Windows has none
+    for child in psutil.Process(bench.server.pid).children():
+        if child.name() == "jackd":
+            child.kill()
     code = _refused(run.wait(PATIENCE_S))
     wire_benches.end(bench.server)
     bench.come_back()
@@ -154,11 +154,6 @@ def begun(folder: Path, environment: Mapping[str, str] | None = None) -> "subpro
 def _refused(code: int) -> int:
     """Return an exit code that has to be one of a pause; 1 for another one."""
     return code if code in PAUSED else 1
-
-
-def _children(number: int) -> list[int]:
-    tasks = Path(f"/proc/{number}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text(encoding="utf-8").split()]
 
 
 DISASTERS: Mapping[str, tuple[System, Strike]] = {

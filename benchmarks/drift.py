@@ -45,6 +45,8 @@ CHANGED_AT = 12_000
 """Of 14,380 training passes."""
 
 FIBRE = DATA / "measured" / "mmf_tm_110modes.npz"
+MOVED = ("kind: moved, distance: 10 cm",)
+WARMER_AND_COLDER = ("kind: temperature, temperature: 18 °C", "kind: temperature, temperature: 22 °C")
 DECORRELATED = 0.3
 BENT = 5
 """The deformation that leaves a correlation of 0.85."""
@@ -134,8 +136,8 @@ def measure(quick: bool) -> Iterator[Row]:
         fibres = [trained(FIBRE_BED, seed, folder) for seed in seeds]
         yield mapped("fibre", fibres, lambda seed: [f"medium.path={_decorrelated(seed, folder)}"], right)
         yield mapped("fibre_bent", fibres, lambda _: [f"medium.deformation={BENT}"], right)
-        for case, medium in (("kelvin", _warmer_or_colder), ("moved", _moved)):
-            yield measured_again(case, models, medium, right, folder)
+        for case, media in (("kelvin", WARMER_AND_COLDER), ("moved", MOVED)):
+            yield measured_again(case, models, media, right, folder)
         noisy = [trained(NOISY_CAVITY, seed, folder, models[0].rms) for seed in seeds]
         yield undone("gain20_noise5", noisy, _gain(0.2), right)
         row = Row("drift.told_right", float(np.mean(right)), None, None, len(right), "share")
@@ -164,23 +166,27 @@ def dead(models: Sequence[Trained]) -> Row:
     return replace(row, aim=row.held_against(ALL))
 
 
-def measured_again(
-    case: str, models: Sequence[Trained], medium: Callable[[int], str], right: list[bool], folder: Path
-) -> Row:
-    """Return what is lost when the medium changes near the end of measuring and everything is measured again.
+def measured_again(case: str, models: Sequence[Trained], media: Sequence[str], right: list[bool], folder: Path) -> Row:
+    """Return what is lost when the medium becomes one of `media`, by seed, near the end, and all is measured again.
 
     The price is in passes of such a run more than of one without. Beside it: the trained model on the changed medium,
     nothing done, and with the responses mapped from stored rows.
     """
     again: list[Trained] = []
-    for model in models:
-        changes = (_in_box(medium(model.seed), CHANGED_AT), "drift.on_remixed=re-measure", "drift.every=1000")
+    changed = [media[model.seed % len(media)] for model in models]
+    for model, medium in zip(models, changed, strict=True):
+        changes = (_in_box(medium, CHANGED_AT), "drift.on_remixed=re-measure", "drift.every=1000")
         bed = replace(model.bed, changes=(*model.bed.changes, *changes))
         again.append(trained(bed, model.seed, folder / case))
         right.append("re-mixed" in {told["verdict"] for told in _told(again[-1].run)})
-    ignored = [tested(model, (), _in_box(medium(model.seed), 0), "drift.on_remixed=note") for model in models]
+    ignored, maps = (
+        [
+            tested(model, (), _in_box(medium, 0), f"drift.on_remixed={action}")
+            for model, medium in zip(models, changed, strict=True)
+        ]
+        for action in ("note", "map")
+    )
     right += [told[-1]["verdict"] == "re-mixed" for told, _ in ignored]
-    maps = [tested(model, (), _in_box(medium(model.seed), 0), "drift.on_remixed=map") for model in models]
     baselines = {
         "ignored": _mean_lost(models, [accuracy for _, accuracy in ignored]),
         "price_passes": float(np.mean([new.passes - old.passes for new, old in zip(again, models, strict=True)])),
@@ -260,15 +266,6 @@ def _gain(spread: float) -> Disturb:
 def _offset(model: Trained) -> Sequence[Mapping[str, Any]]:
     """Return an offset of 10 % of the rms of the responses."""
     return [{"kind": "offset", "row": 0, "spread": 0.1 * float(np.sqrt((model.rms**2).mean()))}]
-
-
-def _warmer_or_colder(seed: int) -> str:
-    """Return 2 K more for odd seeds, 2 K less for even ones."""
-    return f"kind: temperature, temperature: {22 if seed % 2 else 18} °C"
-
-
-def _moved(seed: int) -> str:  # noqa: ARG001 - as far for every seed
-    return "kind: moved, distance: 10 cm"
 
 
 def _in_box(medium: str, row: int) -> str:

@@ -35,7 +35,7 @@ DATA_NAME = "compare.json"
 AGAIN = "the same command"
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:  # noqa: ARG001 - click's
+def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Return names separated by commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in (value or "").split(",") if name.strip()))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from labctl.config.experiment import Encoder as EncoderSettings
 from labctl.config.experiment import FittedRangeEncoder, QuantileEncoder
@@ -105,7 +106,8 @@ class DirectEncoder(Encoder):
     def _encode(self, inputs: Vectors) -> Encoded:
         return Encoded(inputs.astype(np.float32), 0)
 
-    def _pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:  # noqa: ARG002 - the same everywhere
+    @override
+    def _pull_back(self, inputs: Vectors, upstream: Vectors) -> Vectors:
         return upstream
 
 

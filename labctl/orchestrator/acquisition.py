@@ -48,7 +48,7 @@ Recover = Callable[[PhysicalLayer, InstrumentError, int], None]
 """Called when a layer fails, with the failure and the rows sent so far: returns when it works again, or raises."""
 
 
-def _give_up(layer: PhysicalLayer, failure: InstrumentError, rows_sent: int) -> None:  # noqa: ARG001 - a `Recover`
+def _give_up(_layer: PhysicalLayer, failure: InstrumentError, _rows_sent: int) -> None:
     raise failure
 
 
@@ -56,7 +56,7 @@ Disturb = Callable[[int, Responses], Responses]
 """Returns measured rows of a block as they are to be taken for what was measured."""
 
 
-def _leave_alone(block: int, chunk: Responses) -> Responses:  # noqa: ARG001 - a `Disturb`
+def _leave_alone(_block: int, chunk: Responses) -> Responses:
     return chunk
 
 

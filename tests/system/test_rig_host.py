@@ -158,6 +158,7 @@ def test_ctrl_c_twice_does_not_wait_for_the_pass(labctl: "Labctl", bench: Any, d
 
 def test_two_people_at_one_bench(labctl: "Labctl", bench: Any, rf_bench: Any, desk: Path) -> None:
     """My colleague's run is using the source. I must not touch it, and I want to know that it is hers."""
+    lay(bench, desk, "200 ms")  # hers must last until mine has been refused
     hers = labctl.start("run", "wine.yaml")
     hers.until_passes(5)
     bench.ask("CLEAR")

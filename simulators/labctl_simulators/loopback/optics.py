@@ -244,19 +244,7 @@ class OpticalLayer:
 class TunableOpticalLayer(OpticalLayer):
     """One with a phase of its own on every input: a `ParameterSink`."""
 
-    def __init__(
-        self,
-        settings: OpticsSettings,
-        path: LightPath,
-        later: LightPath | None,
-        info: LayerInfo,
-        state_id: str,
-        clock: Clock,
-        bent: Callable[[int], LightPath] | None = None,
-    ) -> None:
-        super().__init__(settings, path, later, info, state_id, clock, bent)
-        begin = np.zeros(info.n_inputs)
-        self._written = WrittenParameters(begin, begin)
+    _last_write: WrittenParameters | None = None
 
     @property
     def parameters(self) -> tuple[Channel, ...]:
@@ -266,15 +254,16 @@ class TunableOpticalLayer(OpticalLayer):
     @property
     def written(self) -> WrittenParameters:
         """Return the last write; zeros before the first."""
-        return self._written
+        begin = np.zeros(self.info.n_inputs)
+        return self._last_write or WrittenParameters(begin, begin)
 
     def write_parameters(self, values: NDArray[np.floating]) -> WrittenParameters:
         """Add the nearest levels to `values` (n_inputs,) to whatever is shown. Raises `DriveError`, and when closed."""
         commanded = check_parameters(self.info.name, self.info.n_inputs, values)
         self._require_open("write parameters")
         self._bias = Levels(self.info.inputs).nearest(commanded[None].astype(np.float32))[0]
-        self._written = WrittenParameters(commanded, self._bias.astype(np.float64))
-        return self._written
+        self._last_write = WrittenParameters(commanded, self._bias.astype(np.float64))
+        return self._last_write
 
 
 def _seed(seed: int, stream: int) -> np.random.SeedSequence:
