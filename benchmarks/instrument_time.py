@@ -98,7 +98,7 @@ network:
   blocks:
     - {layer: cavity, encoder: two-bit, skip: true, units: 10}
 training: {rule: phyll, schedule: joint, epochs: EPOCHS, batch: 20}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 

@@ -64,7 +64,7 @@ network:
     - {layer: 2.bench, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 60}
     - {layer: 3.bench, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 60}
 training: {rule: phyll, schedule: joint, epochs: EPOCHS, batch: 100, theta: 10, optimizer: {lr: 2e-3, decay: cosine}}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 SCHEDULES = ("joint", "pipelined")
 

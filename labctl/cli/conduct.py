@@ -29,7 +29,7 @@ from labctl.orchestrator.runs import describe_bench
 from labctl.orchestrator.session import Monitor, train_and_test
 from labctl.orchestrator.stopping import ASKED, Stopped, StopRequest
 from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, interlock, stop_request, time_limit, watched
-from labctl.record.folder import LOG_NAME
+from labctl.record.folder import LOG_NAME, REPORT_NAME
 from labctl.record.pruning import COSTS, prune
 from labctl.record.reader import LogReader
 from labctl.record.writer import PassLog
@@ -126,8 +126,10 @@ def _ended(folder: Path, state: str, reason: str | None, **result: float) -> dic
 
 def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as_json: bool) -> None:
     """Compute baselines, write model and report, and print the result."""
-    if not as_json:
-        click.echo("computing baselines and writing the report ...")
+    report = loaded.experiment.report
+    steps = [*(["computing baselines"] if report.baselines else []), *(["writing the report"] if report.page else [])]
+    if steps and not as_json:
+        click.echo(f"{' and '.join(steps)} ...")
     conclusion = conclude(folder, loaded, task)
     if (keep := loaded.experiment.record.keep) != "everything":
         prune(folder, keep)
@@ -191,6 +193,12 @@ def _shown(progress: Progress, *, quiet: bool) -> Generator[Monitor]:
         yield PlainMonitor(progress, lambda line: click.echo(line, err=True), time.monotonic, PLAIN_LINE_EVERY_S)
 
 
+def _report(folder: Path) -> str | None:
+    """Return the path of the run's page, if it has one."""
+    page = folder / REPORT_NAME
+    return str(page) if page.exists() else None
+
+
 def _as_text(folder: Path, conclusion: Conclusion) -> str:
     lines = [f"  {name:<20} {100 * accuracy:5.1f} %" for name, accuracy in conclusion.baselines.items()]
     if lines:
@@ -209,7 +217,7 @@ def _as_text(folder: Path, conclusion: Conclusion) -> str:
             *lines,
             f"test accuracy {100 * conclusion.accuracy:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}; "
             f"{simulated}{spent})",
-            f"report: {folder / 'report.html'}",
+            f"report: {_report(folder) or f'none yet; labctl report {folder.name} writes it'}",
         ]
     )
 
@@ -217,7 +225,7 @@ def _as_text(folder: Path, conclusion: Conclusion) -> str:
 def _as_json(folder: Path, conclusion: Conclusion) -> dict[str, object]:
     return {
         "run": str(folder),
-        "report": str(folder / "report.html"),
+        "report": _report(folder),
         "accuracy": conclusion.accuracy,
         "interval": list(conclusion.interval),
         "baselines": dict(conclusion.baselines),

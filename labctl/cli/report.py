@@ -6,7 +6,7 @@ import click
 
 from labctl.cli import options
 from labctl.contract.errors import RecordError
-from labctl.record.folder import LOG_NAME, find_run
+from labctl.record.folder import LOG_NAME, REPORT_NAME, find_run
 from labctl.record.reader import LogReader
 from labctl.report.page import write_page
 
@@ -20,5 +20,5 @@ def command(run: str, root: Path) -> None:
     with LogReader(folder / LOG_NAME) as reader:
         if reader.kept() != "everything":
             raise RecordError(f"{folder.name} keeps its {reader.kept()} alone: its report.html from before is the last")
-        write_page(reader, folder / "report.html")
-    click.echo(str(folder / "report.html"))
+        write_page(reader, folder / REPORT_NAME)
+    click.echo(str(folder / REPORT_NAME))

@@ -244,7 +244,11 @@ class Record(Settings):
 
 
 class Report(Settings):
-    """What the run is compared with."""
+    """What is made of a run when it ends."""
+
+    page: bool = Field(
+        default=True, description="write report.html when the run ends; without it `labctl report RUN` writes it later"
+    )
 
     baselines: tuple[Baseline, ...] = Field(
         default=BASELINES, description="digital baselines to report beside the result"
@@ -304,6 +308,13 @@ class Experiment(Settings):
         if isinstance(training, PhyllOptions) and training.negatives == "all" and training.hardness:
             what = "hardness chooses among wrong labels, but negatives is all of them; expected one of the two"
             raise SettingError(("training", "hardness"), what)
+        return self
+
+    @model_validator(mode="after")
+    def _page_has_a_source(self) -> Self:
+        if not self.report.page and self.record.keep != "everything":
+            what = f"no page is written now, and record.keep: {self.record.keep} leaves nothing to write one from later"
+            raise SettingError(("report", "page"), f"{what}; expected one of the two")
         return self
 
     @model_validator(mode="after")

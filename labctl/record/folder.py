@@ -22,6 +22,7 @@ from labctl.record.reader import LogReader
 
 LOG_NAME = "run.sqlite"
 MODEL_NAME = "model"
+REPORT_NAME = "report.html"
 
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _RUN_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-.+")

@@ -15,7 +15,7 @@ from labctl.orchestrator.model import describe_model
 from labctl.orchestrator.runs import continue_run, reread_layer
 from labctl.orchestrator.switching import switching_s
 from labctl.record.bundle import write_bundle
-from labctl.record.folder import LOG_NAME, MODEL_NAME
+from labctl.record.folder import LOG_NAME, MODEL_NAME, REPORT_NAME
 from labctl.record.reader import LogReader
 from labctl.report.baselines import Baseline, compute_baselines
 from labctl.report.digital import digital_work
@@ -56,7 +56,8 @@ def conclude(folder: Path, loaded: LoadedExperiment, task: Task) -> Conclusion:
         write_bundle(folder / MODEL_NAME, *describe_model(task))
         if "baselines" not in kinds:
             _record_baselines(folder, loaded, compute_baselines(loaded, task, reader))
-        write_page(reader, folder / "report.html")
+        if loaded.experiment.report.page:
+            write_page(reader, folder / REPORT_NAME)
         return summarise(reader)
 
 

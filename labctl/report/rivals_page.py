@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from labctl.orchestrator.cells import Comparison
+from labctl.record.folder import REPORT_NAME
 from labctl.report.digital import MAC_J
 from labctl.report.figures import Interval, Track, figure, interval_chart, price_chart
 from labctl.report.markup import Markup, element, paragraph, section, table
@@ -211,13 +212,18 @@ def _refused(refused: Mapping[str, str]) -> Markup:
     return section("Rules that could not take part", table(["rule", "why"], list(refused.items())))
 
 
+def _page_or_folder(run: Path) -> Path:
+    page = run / REPORT_NAME
+    return page if page.exists() else run
+
+
 def _runs(standings: Standings, folder: Path) -> Markup:
     rows: list[Sequence[object]] = [
         [
             str(each.kind),
             str(result.seed),
             percent(result.conclusion.accuracy),
-            element("a", result.folder.name, href=f"{os.path.relpath(result.folder, folder)}/report.html"),
+            element("a", result.folder.name, href=os.path.relpath(_page_or_folder(result.folder), folder)),
         ]
         for each in standings.all
         for result in each.results

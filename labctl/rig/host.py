@@ -138,19 +138,22 @@ class Host:
         }
         self._under_way: dict[int, Measurement] = {}
         self._doubtful = False
-        self._heard_s = time.monotonic()
+        self._silent_s = 0.0
 
     def serve(self, inbox: _Inbox) -> None:
         """Do what the orchestrator says until it says to close; leave the rig safe on every way out."""
         while True:
+            asked_s = time.monotonic()
             try:
                 message = inbox.get(timeout=BEAT_S)
             except Empty:
+                # Time in which this process itself stood still is nobody's silence.
+                self._silent_s += min(time.monotonic() - asked_s, 2 * BEAT_S)
                 self._keep_watch()
                 continue
             if message is None:
                 self._leave("the orchestrator has ended")
-            self._heard_s = time.monotonic()
+            self._silent_s = 0.0
             self._keep_watch()
             if message.kind == "close":
                 self._close(message)
@@ -159,9 +162,8 @@ class Host:
 
     def _keep_watch(self) -> None:
         self._guard.beat()
-        silent_s = time.monotonic() - self._heard_s
-        if silent_s > self._safe_within_s / 2:
-            self._leave(f"the orchestrator has been silent for {silent_s:.1f} s", spent_s=silent_s)
+        if self._silent_s > self._safe_within_s / 2:
+            self._leave(f"the orchestrator has been silent for {self._silent_s:.1f} s", spent_s=self._silent_s)
         if not self._guard.alive:
             self._leave("the guard is gone")
         if self._worker.overdue:

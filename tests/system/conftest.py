@@ -65,7 +65,7 @@ network:
     - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 30}
 training: {rule: phyll, schedule: cached, epochs: 10, batch: 20, theta: 10, optimizer: {kind: adam, lr: 5e-3}}
 record: {commit_every: 20 ms}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 

@@ -28,7 +28,12 @@ from labctl.record.reader import Checkpoint, LogReader
 Overrides = tuple[str, ...]
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "experiments" / "quickstart.yaml"
-FEW_EPOCHS: Overrides = ("training.epochs=3", "report.baselines=[]", "record.commit_every=20 ms")
+SHORT: Overrides = (
+    "training.epochs=3",
+    "data={source: wine}",
+    "report={baselines: [], page: false}",
+    "record.commit_every=20 ms",
+)
 
 EXPERIMENT = """\
 schema: labctl/experiment/1
@@ -43,7 +48,7 @@ network:
     - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 10}
 training: {rule: phyll, epochs: 4, batch: 16, inner_steps: 3, optimizer: {lr: 2e-3, decay: cosine}}
 record: {commit_every: 10 ms}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 KINDS: Mapping[str, Overrides] = {
@@ -254,7 +259,7 @@ def runs(
         for name, (kind, moments) in planned.items():
             labctl = labctl_at(folder())
             file, overrides = (
-                (QUICKSTART, FEW_EPOCHS) if kind == "quickstart" else (labctl.folder / "four.yaml", KINDS[kind])
+                (QUICKSTART, SHORT) if kind == "quickstart" else (labctl.folder / "four.yaml", KINDS[kind])
             )
             results[name] = hands.submit(run_to_its_end, labctl, file, overrides, moments)
         yield results

@@ -27,7 +27,7 @@ network:
   blocks:
     - {layer: cavity, encoder: two-bit, skip: true, units: 10}
 training: {rule: phyll, schedule: cached, epochs: 20, batch: 20}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 FEW = ("keysight_pna", "nanovna_v2")
 """Whose wires are tried every day: blocks of 64-bit numbers on a socket, 32-bit integers on a serial port."""
@@ -54,7 +54,7 @@ def computed(labctl: "Labctl", desk: Path) -> float:
 def test_the_wire_makes_no_difference(labctl: "Labctl", desk: Path, computed: float, name: str) -> None:
     """Whatever I find out on my computer holds for the bench, as far as the cavity is the one I computed."""
     with simulated_rig(name, desk) as rig:
-        measured = labctl.quick("run", "wine.yaml", "--rig", rig.name, "--json").json["accuracy"]
+        measured = labctl("run", "wine.yaml", "--rig", rig.name, "--json").json["accuracy"]
     logs = [LogReader(folder / "run.sqlite") for folder in labctl.runs()]
     on_computer, on_wire = (log.rows(0, 10_000) for log in logs)
     for log in logs:

@@ -26,7 +26,7 @@ network:
   blocks:
     - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 10}
 training: {rule: phyll, schedule: cached, epochs: 20, batch: 20}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 TESTED = 18
 """Samples; accuracies may differ by one."""

@@ -43,7 +43,7 @@ network:
     - {layer: cavity, encoder: two-bit, skip: true, units: 10}
 training: {rule: phyll, schedule: cached, epochs: 3, batch: 20}
 record: {commit_every: 20 ms}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 SAFE_WITHIN_S = 2.0

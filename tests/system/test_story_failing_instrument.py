@@ -51,7 +51,7 @@ def test_a_driver_that_is_not_installed(labctl: "Labctl", desk: Path, tree_of: "
 def test_passes_that_were_no_good_are_repeated(labctl: "Labctl", desk: Path, driver_installed: None) -> None:
     """A lorry drove past, a sound card hiccuped. Those passes must not be learnt from, and I want to know of them."""
     bench(desk, "clipped: {3: 1, 100: 3}, xrun: {7: 2, 450: 1}")
-    result = labctl("run", "wine.yaml", "--json").json
+    result = labctl("run", "wine.yaml", "--set", "report.page=true", "--json").json
     assert result["passes"] == ALL_PASSES + 7
     shown = labctl.quick("runs", "show", "latest")
     assert "  clipped: 4\n  xrun: 3\n" in shown.out

@@ -29,7 +29,7 @@ network:
     - {layer: bench, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 20}
 training: {rule: phyll, schedule: cached, epochs: 3, batch: 20}
 record: {commit_every: 20 ms}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 SAFE_WITHIN_S = 2.0

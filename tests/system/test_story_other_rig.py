@@ -71,6 +71,7 @@ def test_one_value_of_the_rig_changed_for_one_run(labctl: "Labctl", run: Path) -
     assert "rig.main.instruments.interface.seed: 1 -> 2" in lines
     assert "verified" in labctl.quick("runs", "verify", changed).out
     assert labctl("evaluate", changed, "--json").json["accuracy"] > 0.5, "the bench is built as it was changed"
+    labctl.quick("report", changed)
     assert "rig.instruments.interface.seed=2" in (labctl.runs()[1] / "report.html").read_text(encoding="utf-8")
     refused = labctl.quick("validate", "wine.yaml", "--set", "rig.instruments.interface.sed=2", code=2).err
     assert 'unknown key "sed"; did you mean "seed"?' in refused

@@ -29,7 +29,7 @@ network:
     - {layer: left.cavity, encoder: two-bit, skip: true, units: 16}
     - {layer: right.cavity, encoder: two-bit, skip: true, units: 16}
 training: {rule: phyll, schedule: pipelined, epochs: 3, batch: 6}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 

@@ -31,6 +31,7 @@ def test_with_what_it_was_measured(labctl: "Labctl", calibrated: Path) -> None:
     assert {"python", "labctl", "numpy"} <= set(shown["software"])
     assert "HOME" not in shown["environment"]
     (run,) = labctl.runs()
+    labctl.quick("report", run.name)
     assert f"{calibrated.name}, SHA-256 " in (run / "report.html").read_text(encoding="utf-8")
     data = json.loads(calibrated.read_text(encoding="utf-8"))
     calibrated.write_text(json.dumps(data, indent=2), encoding="utf-8")

@@ -80,6 +80,9 @@ def test_a_whole_folder_but_nothing_that_is_needed(labctl: "Labctl", desk: Path,
 def test_asked_for_in_the_experiment(labctl: "Labctl", desk: Path) -> None:
     """A hundred nights on one disk: each run gives up its drives when it is finished, as planned beforehand."""
     keep = ["--set", "record.keep=responses"]
+    refused = labctl.quick("run", "wine.yaml", *keep, code=2).err
+    assert "no page is written now, and record.keep: responses leaves nothing to write one from later" in refused
+    keep += ["--set", "report.page=true"]
     planned = labctl.quick("run", "wine.yaml", *keep, "--dry-run", "--json").json["schedules"]["cached"]
     assert planned["kept_bytes"] < planned["disk_bytes"]
     text = labctl.quick("run", "wine.yaml", *keep, "--dry-run").out

@@ -52,6 +52,7 @@ def test_the_same_again(labctl: "Labctl", no_bench: Path) -> None:
     assert shown["replayed"]["passes"] == ROWS
     listed = labctl.quick("runs", "list").out.splitlines()
     assert [line.endswith(", replayed") for line in listed] == [False, True]
+    labctl.quick("report", again.name)
     page = (again / "report.html").read_text(encoding="utf-8")
     assert f"replayed from {no_bench.name}: no pass was measured (simulated hardware then)" in page
     assert "fresh passes" not in page.split("</header>")[0]
@@ -101,7 +102,8 @@ def test_known_only_on_the_way(labctl: "Labctl", no_bench: Path) -> None:
 def test_two_blocks(labctl: "Labctl", desk: Path, tree_of: "Tree") -> None:
     """What the second block is sent, the first has learnt: other weights, other drives, and none was measured."""
     head, _ = (desk / "wine.yaml").read_text(encoding="utf-8").split("    - {layer")
-    tail = "training: {rule: phyll, schedule: joint, epochs: 1, batch: 20, theta: 10}\nreport: {baselines: []}\n"
+    training = "training: {rule: phyll, schedule: joint, epochs: 1, batch: 20, theta: 10}\n"
+    tail = f"{training}report: {{baselines: [], page: false}}\n"
     (desk / "wine.yaml").write_text(head + TWO_BLOCKS + tail, encoding="utf-8")
     labctl.quick("run", "wine.yaml")
     (run,) = labctl.runs()

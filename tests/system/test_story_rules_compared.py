@@ -53,7 +53,8 @@ def test_a_night_that_is_broken_off_and_gone_on_with(labctl: "Labctl", desk: Pat
     assert {run: (run / "run.sqlite").read_bytes() for run in runs(desk)} == before
     page = (desk / result["report"]).read_text(encoding="utf-8")
     assert "What this cannot conclude" in page
-    assert page.count("/report.html") == page.count('href="2') == len(before)
+    assert page.count('href="2') == len(before)
+    assert "/report.html" not in page, "runs without a page are linked by their folders"
     assert "http" not in page.replace("http://www.w3.org", "")
     assert json.loads((desk / FOLDER / "compare.json").read_text(encoding="utf-8"))["rules"] == result["rules"]
 

@@ -31,7 +31,7 @@ network:
   blocks:
     - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 10}
 training: {rule: phyll, schedule: cached, epochs: 2, batch: 20}
-report: {baselines: []}
+report: {baselines: [], page: false}
 """
 
 pytestmark = pytest.mark.skipif(shutil.which("jackd") is None, reason="needs jackd")
