@@ -20,6 +20,19 @@ class Clock(Protocol):
         ...
 
 
+WAKES_LATE_S = 0.0004
+"""By about so much a system wakes a sleeper late. So long ahead a punctual one wakes and watches the clock."""
+
+
+def sleep_until(moment_s: float) -> None:
+    """Return at a monotonic time, if it lies ahead, more punctually than the system wakes a sleeper."""
+    ahead_s = moment_s - time.monotonic()
+    if ahead_s > WAKES_LATE_S:
+        time.sleep(ahead_s - WAKES_LATE_S)
+    while time.monotonic() < moment_s:
+        time.sleep(0)  # other threads may go on
+
+
 class WallClock:
     """Laboratory time is wall time."""
 
@@ -28,8 +41,10 @@ class WallClock:
         return time.monotonic()
 
     def sleep_s(self, seconds: float) -> None:
-        """Sleep."""
-        time.sleep(seconds)
+        """Sleep, and wake in time: an instrument that waits for settled light or a still field waits in every pass."""
+        if seconds < 0:
+            raise ValueError(f"cannot sleep {seconds} s")
+        sleep_until(time.monotonic() + seconds)
 
 
 class SimulatedClock:

@@ -85,6 +85,13 @@ class NetworkAnalyser(NamedInstrument, Protocol):
         """Return whether the sweep that an external trigger was to begin has ended. Raises `InstrumentError`."""
         ...
 
+    def wait(self) -> bool:
+        """Wait for the end of what was armed; return at once, False, where only `read` can tell. Raises as `read` does.
+
+        When it returns True nothing more is measured: what the analyser looks at may change, and then be read.
+        """
+        ...
+
     def read(self) -> SweepResult:
         """Wait for the end of what was armed and return it. Raises `InstrumentError`; never returns a part of it.
 

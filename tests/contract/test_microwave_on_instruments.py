@@ -11,7 +11,7 @@ import pytest
 from labctl_drivers.layers import microwave
 from labctl_drivers.layers.microwave import MicrowaveLayer, TunableMicrowaveLayer
 from labctl_drivers.metasurface.base import PatternedSurface
-from labctl_drivers.metasurface.labctl_v1 import LabctlV1Rules, LabctlV1Surface
+from labctl_drivers.metasurface.labctl_v1 import Command, LabctlV1Rules, LabctlV1Surface
 from labctl_drivers.vna.keysight_pna import KeysightPna, KeysightPnaRules
 from labctl_simulators.instruments.metasurface.labctl_v1 import VirtualLabctlV1
 from labctl_simulators.instruments.metasurface.panel import Panel, PanelTiming
@@ -267,18 +267,50 @@ def test_rows_measured_before_a_failure_are_yielded(bench: StartBench) -> None:
     assert ids == list(range(len(ids)))
 
 
+def test_the_next_pattern_settles_while_a_sweep_is_read(bench: StartBench) -> None:
+    instruments = bench()
+    layer = instruments.layer()
+    layer.open()
+    measured(layer, drives(1))
+    instruments.sent.clear()
+    measured(layer, drives(2))
+    shown, begun, read = f"surface {Command.SHOW}", "SENS1:SWE:MODE SING", "CALC1:DATA? SDATA"
+    order = [each for each in instruments.sent if each in (shown, begun, "*OPC?", read)]
+    assert order == [shown, begun, "*OPC?", shown, read, begun, "*OPC?", read]
+
+
+def test_a_pattern_that_is_refused_costs_no_sweep_before_it(bench: StartBench) -> None:
+    instruments = bench()
+    layer = instruments.layer()
+    layer.open()
+    latch, latched = instruments.surface.latch, [0]
+
+    def refuse_the_third(pattern: Any) -> None:
+        latched[0] += 1
+        if latched[0] == 3:
+            raise InstrumentError("surface", "element 5 is stuck", command="show")
+        latch(pattern)
+
+    instruments.surface.latch = refuse_the_third
+    rows = layer.measure(drives(4), np.arange(4), stop=threading.Event())
+    received: list[int] = []
+    with pytest.raises(InstrumentError, match="element 5 is stuck"):
+        received.extend(row for chunk in rows for row in chunk.ids.tolist())
+    assert received == [0, 1]
+
+
 def test_stop_ends_between_passes(bench: StartBench) -> None:
     instruments = bench()
     layer = instruments.layer()
     layer.open()
     stop = threading.Event()
-    show = instruments.surface.show
+    latch = instruments.surface.latch
 
-    def show_and_stop(pattern: Any) -> None:
-        show(pattern)
+    def latch_and_stop(pattern: Any) -> None:
+        latch(pattern)
         stop.set()
 
-    instruments.surface.show = show_and_stop
+    instruments.surface.latch = latch_and_stop
     assert [chunk.ids.tolist() for chunk in measured(layer, drives(9), stop)] == [[0]]
 
 

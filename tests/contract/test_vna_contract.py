@@ -348,6 +348,32 @@ def test_an_armed_sweep_begins_with_its_edge_and_not_before(name: str, opened: C
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_a_sweep_that_is_over_does_not_see_what_changes_then(name: str, opened: Callable[..., Bench]) -> None:
+    bench = opened(name)
+    bench.analyser.configure(SWEEP)
+    bench.analyser.arm()
+    over = bench.analyser.wait()
+    assert over == bench.analyser.wait()
+    wanted = expected(bench.engine, SWEEP)
+    if over:
+        bench.engine.dut = Resonator(resonance_hz=3.25e9)
+    result = bench.analyser.read()
+    np.testing.assert_allclose(result.values, wanted, atol=DIALECTS[name].resolution, rtol=0)
+    with pytest.raises(InstrumentError, match="no sweep is armed"):
+        bench.analyser.wait()
+
+
+def test_analysers_with_an_operation_complete_query_tell_when_a_sweep_is_over(opened: Callable[..., Bench]) -> None:
+    told: set[str] = set()
+    for name in EVERY:
+        bench = opened(name)
+        bench.analyser.configure(SWEEP)
+        bench.analyser.arm()
+        told |= {name} if bench.analyser.wait() else set()
+    assert told == set(TRIGGERED)
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_what_is_not_armed_is_not_read(name: str, opened: Callable[..., Bench]) -> None:
     bench = opened(name)
     bench.analyser.configure(SWEEP)

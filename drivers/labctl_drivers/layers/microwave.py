@@ -75,7 +75,8 @@ class MicrowaveLayer:
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Show a pattern and sweep, row by row; no sweep begins before its pattern is acknowledged and has settled.
 
-        With an external trigger the analyser is armed first, and the edge that begins the sweep follows the pattern.
+        When a sweep has ended the next pattern is latched, and the sweep is read while that one settles. With an
+        external trigger the analyser is armed first, and the edge that begins the sweep follows the pattern.
         A sweep that overloads a receiver marks its row. Raises `DriveError` before anything is sent, `InstrumentError`
         after everything measured before it has been yielded.
         """
@@ -106,23 +107,42 @@ class MicrowaveLayer:
         return pattern
 
     def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
-        if len(ids) and not stop.is_set():
-            self._configure()
-        for row_id, drive in zip(ids.tolist(), drives, strict=True):
+        if not len(ids) or stop.is_set():
+            return
+        self._configure()
+        patterns = [self._pattern(drive) for drive in drives]
+        sweep = self._swept_at_once if self._sweep.trigger == "internal" else self._swept_at_edges
+        for row_id, result in zip(ids.tolist(), sweep(patterns, stop), strict=False):
+            with np.errstate(divide="ignore"):
+                values = READINGS[self._settings.readout].read(result.values)
+            yield Row(row_id, values, _status(values, overload=result.overload), result.time_s)
+
+    def _swept_at_once(self, patterns: list[Pattern], stop: Stop) -> Iterator[SweepResult]:
+        """Yield the sweep of each pattern. One that cannot be latched is told when the sweep before it is yielded."""
+        self._surface.latch(patterns[0])
+        for following in [*patterns[1:], None]:
+            self._surface.settle()
+            self._analyser.arm()
+            is_over = self._analyser.wait()
+            failure = None
+            if following is not None and is_over and not stop.is_set():
+                try:
+                    self._surface.latch(following)
+                except InstrumentError as error:
+                    failure = error
+            yield self._analyser.read()
+            if failure is not None:
+                raise failure
+            if following is None or stop.is_set():
+                return
+            if not is_over:
+                self._surface.latch(following)
+
+    def _swept_at_edges(self, patterns: list[Pattern], stop: Stop) -> Iterator[SweepResult]:
+        for pattern in patterns:
             if stop.is_set():
                 return
-            yield self._pass(row_id, drive)
-
-    def _pass(self, row_id: int, drive: NDArray[np.floating]) -> Row:
-        pattern = self._pattern(drive)
-        if self._sweep.trigger == "internal":
-            self._surface.show(pattern)
-            result = self._analyser.sweep()
-        else:
-            result = self._swept_at_edge(pattern)
-        with np.errstate(divide="ignore"):
-            values = READINGS[self._settings.readout].read(result.values)
-        return Row(row_id, values, _status(values, overload=result.overload), result.time_s)
+            yield self._swept_at_edge(pattern)
 
     def _swept_at_edge(self, pattern: Pattern) -> SweepResult:
         """Arm the analyser, latch, and read the sweep that the controller's edge begins when the pattern has settled.

@@ -57,6 +57,7 @@ class Analyser(ABC):
         self._configured: Configured | None = None
         self._power_is_on = False
         self._is_armed = False
+        self._is_over = False
 
     @property
     def name(self) -> str:
@@ -151,7 +152,7 @@ class Analyser(ABC):
                 self._switch_power_on()
                 self._power_is_on = True
             self._begin(self._configured)
-        self._is_armed = True
+        self._is_armed, self._is_over = True, False
 
     def swept(self) -> bool:
         """Return whether the sweep that an external trigger was to begin has ended. Raises `InstrumentError`."""
@@ -161,6 +162,16 @@ class Analyser(ABC):
         with self._power_off_on_error():
             return self._has_ended()
 
+    def wait(self) -> bool:
+        """Wait for the end of what was armed; return at once, False, where only `read` can tell.
+
+        Before an `InstrumentError` is raised, the power is switched off.
+        """
+        configured = self._require_armed("wait")
+        with self._power_off_on_error():
+            self._is_over = self._is_over or self._await_end(configured)
+        return self._is_over
+
     def read(self) -> SweepResult:
         """Wait for the end of what was armed and return it.
 
@@ -169,6 +180,7 @@ class Analyser(ABC):
         configured = self._require_armed("read")
         self._is_armed = False
         with self._power_off_on_error():
+            self._is_over = self._is_over or self._await_end(configured)
             values, overload = self._finish(configured)
             time_s = time.time()
         if overload:
@@ -340,6 +352,13 @@ class Analyser(ABC):
     def _has_ended(self) -> bool:
         """Return whether the sweep that an edge was to begin has ended. Not called where there is no trigger input."""
 
+    def _await_end(self, configured: Configured) -> bool:  # noqa: ARG002 - for those that can tell
+        """Return True at the end of the sweep, or False at once where nothing but its values tells of it."""
+        return False
+
     @abstractmethod
     def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
-        """Wait for the sweep; return its values (n_parameters, n_points) and whether a receiver was overloaded."""
+        """Return the sweep's values (n_parameters, n_points) and whether a receiver was overloaded.
+
+        Where `_await_end` returns False the sweep is waited for here.
+        """

@@ -90,9 +90,9 @@ class KeysightEna(ScpiAnalyser):
     def _has_ended(self) -> bool:
         return not int(self._talk.ask_number(":STAT:OPER:COND?")) & BUSY_BITS
 
-    def _await_end(self, configured: Configured) -> None:
+    def _until_complete(self, configured: Configured) -> None:
         if configured.sweep.trigger == "internal":
-            super()._await_end(configured)
+            super()._until_complete(configured)
             return
         ends_s = time.monotonic() + configured.deadline_s
         while not self._has_ended():

@@ -201,8 +201,6 @@ class ScpiAnalyser(Analyser):
         return bool(int(self._talk.ask_number("*ESR?")) & COMPLETE_BIT)
 
     def _finish(self, configured: Configured) -> tuple[SParameters, bool]:
-        with self._explaining(configured, "*OPC?"):
-            self._await_end(configured)
         sweep = configured.sweep
         values = np.empty((len(sweep.parameters), sweep.points), dtype=np.complex128)
         for row, select in enumerate(self._selections(sweep)):
@@ -211,7 +209,13 @@ class ScpiAnalyser(Analyser):
         # One look at the error queue, of the sweep as of the reading: every look is a round trip.
         return values, self._overloaded()
 
-    def _await_end(self, configured: Configured) -> None:
+    @override
+    def _await_end(self, configured: Configured) -> bool:
+        with self._explaining(configured, "*OPC?"):
+            self._until_complete(configured)
+        return True
+
+    def _until_complete(self, configured: Configured) -> None:
         """Return at the end of what was triggered."""
         answer = self._talk.ask("*OPC?", timeout_s=configured.deadline_s)
         if answer.lstrip("+") != "1":

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from labctl.contract.clock import WAKES_LATE_S, sleep_until
 from labctl_simulators.instruments.servers.wire_faults import (
     Delivery,
     Strike,
@@ -144,7 +145,7 @@ class PtyPort:
                 continue
             arrived = os.read(master, 1 << 16)
             line_free_s = max(line_free_s, time.monotonic()) + len(arrived) * self._byte_s
-            time.sleep(max(0.0, line_free_s - time.monotonic()))
+            sleep_until(line_free_s)
             if strike is None:
                 strike = self.faults.next()
                 if strike.kind == "lost-byte":
@@ -194,8 +195,9 @@ class PtyPort:
         for begin in range(0, len(data), step):
             part = data[begin : begin + step]
             arrived_s += len(part) * self._byte_s
-            if gone.wait(max(0.0, arrived_s - time.monotonic())):
+            if gone.wait(max(0.0, arrived_s - WAKES_LATE_S - time.monotonic())):
                 break
+            sleep_until(arrived_s)
             with suppress(OSError):
                 os.write(master, part)
         return arrived_s

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from labctl.contract.clock import sleep_until
 from labctl_simulators.instruments.vna.dut import Dut
 from labctl_simulators.physics.analyser import AnalyserNoise
 from labctl_simulators.physics.enclosure import Complex, Real
@@ -114,7 +115,7 @@ class Engine:
                 return False
             under_way = self._coming is not None
         if under_way:
-            time.sleep(max(0.0, self._ends_s - time.monotonic()))
+            sleep_until(self._ends_s)
         return not self.busy
 
     def latest(self) -> Complex:
