@@ -24,6 +24,7 @@ from labctl_drivers.switch import serial_line
 from labctl_simulators.faults import FaultPlan, FaultSchedule
 from labctl_simulators.instruments.optics.bench import OpticsBench
 from labctl_simulators.loopback import optics as simulated
+from threadpoolctl import threadpool_limits
 
 from benchmarks import harness
 from benchmarks.harness import Row, Target, over_repeats
@@ -99,6 +100,7 @@ def twin_of(modulator: Mapping[str, Any]) -> simulated.OpticalLayer:
 
 def serve(pipe: Connection, instruments: dict[str, dict[str, Any]], modulator: dict[str, Any]) -> None:
     """Serve the bench; say where, begin with faults at a first word and stop at the next."""
+    threadpool_limits(1)  # a second thread for one picture takes the processor from who waits for it
     bench = OpticsBench(twin_of(modulator))
     pipe.send(bench.start(instruments, {}))
     if pipe.recv() == "faults" and bench.scene is not None:

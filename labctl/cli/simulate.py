@@ -14,6 +14,7 @@ from labctl.config.loading import load_rig
 from labctl.contract.capabilities import Finding
 from labctl.contract.errors import InputError, InstrumentError
 from labctl.contract.simulator import SettingsByName
+from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import stop_on_signals
 from labctl.rig.doctor import examine
 from labctl.rig.rig import build_rig, put_away
@@ -56,7 +57,8 @@ def command(rig: Path, own: Path | None, write: Path | None) -> None:
     loaded = load_rig(rig)
     physics = load_rig(own or examples_folder() / "rigs" / PHYSICS[bench_for(loaded)])
     copy = write or rig.with_name(f"{rig.stem}-simulated.yaml")
-    with stop_on_signals() as stop, simulated(loaded, physics, _settings_of(copy)) as settings:
+    # One thread rounds as a computed layer does, and leaves the other processors to who measures.
+    with pinned_arithmetic(), stop_on_signals() as stop, simulated(loaded, physics, _settings_of(copy)) as settings:
         for name, leading in settings.items():
             place = leading.get("address") or ", ".join(f"{key} {value}" for key, value in leading.items())
             click.echo(f"{name}: a virtual {loaded.rig.instruments[name]['driver']} at {place}")

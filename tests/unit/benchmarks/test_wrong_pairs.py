@@ -28,13 +28,13 @@ def test_a_surface_that_is_late_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
     with wrong_pairs._bench(signature) as (layer, _):
         any_layer: Any = layer
         surface = any_layer._surface
-        show, before = surface.show, [np.zeros(signature.n_elements, dtype=np.uint8)]
+        latch, before = surface.latch, [np.zeros(signature.n_elements, dtype=np.uint8)]
 
-        def show_the_one_before(pattern: Any) -> None:
-            show(before.pop())
+        def latch_the_one_before(pattern: Any) -> None:
+            latch(before.pop())
             before.append(pattern)
 
-        surface.show = show_the_one_before
+        surface.latch = latch_the_one_before
         assert wrong_pairs._wrong_pairs(layer, signature, 0) >= 149
 
 

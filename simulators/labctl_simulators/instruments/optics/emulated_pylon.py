@@ -27,6 +27,8 @@ from labctl_simulators.instruments.optics.png import as_png
 
 _BROKEN = b"no picture"
 _STOP_S = 0.02
+_SHORTEST_US = 100.0
+"""Nothing shorter is emulated."""
 _PIPE_BYTES = 1 << 20
 
 Expose = Callable[[float], tuple[NDArray[np.uint8] | None, float]]
@@ -46,11 +48,19 @@ class EmulatedPylonCamera:
         self._server: threading.Thread | None = None
 
     @property
-    def features(self) -> list[dict[str, str]]:
-        """Return the features that lead a camera to these pictures, in their order."""
+    def features(self) -> list[dict[str, str | float]]:
+        """Return the features that lead a camera to these pictures, in their order.
+
+        Its `ExposureTime` can be set but changes nothing: it exposes for `ExposureTimeAbs`.
+        """
         folder = str(self._names[0].parent)
-        steps = [("ImageFileMode", "Off"), ("TestImageSelector", "Off"), ("ImageFilename", folder)]
-        return [{feature: value} for feature, value in [*steps, ("ImageFileMode", "On")]]
+        return [
+            {"ImageFileMode": "Off"},
+            {"TestImageSelector": "Off"},
+            {"ImageFilename": folder},
+            {"ImageFileMode": "On"},
+            {"ExposureTimeAbs": max(1e6 * self._exposure_s, _SHORTEST_US)},
+        ]
 
     def start(self) -> None:
         """Begin to feed."""
