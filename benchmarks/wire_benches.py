@@ -37,7 +37,7 @@ network:
   blocks: [{layer: LAYER, encoder: ENCODER, skip: true, units: 60}]
 training: {rule: phyll, schedule: cached, epochs: EPOCHS, batch: 10}
 record: {commit_every: 20 ms}
-report: {baselines: [], page: false}
+report: {baselines: []}
 """
 
 SMALL_BOX = """\
