@@ -122,7 +122,7 @@ def _take_on(queue: Queue, entry: Entry, stop: StopRequest, service: Service) ->
 
 def _arguments(entry: Entry, root: Path) -> list[str]:
     if entry.run is not None and Path(entry.run).is_dir():
-        return ["resume", entry.run, "--runs", str(root)]
+        return ["resume", entry.run, "--own-files", "--runs", str(root)]
     rig = [] if entry.rig is None else ["--rig", entry.rig]
     overrides = [argument for override in entry.overrides for argument in ("--set", override)]
     return ["run", entry.experiment, *rig, *overrides, "--runs", str(root)]

@@ -12,9 +12,9 @@ from labctl.config.unattended import Unattended
 from labctl.orchestrator.assembly import Task, build_bench
 from labctl.orchestrator.replaying import bench_to_go_on
 from labctl.orchestrator.runs import (
-    changed_files,
     check_bench,
     check_calibrations,
+    check_files,
     check_software,
     check_states,
     continue_run,
@@ -31,17 +31,26 @@ from labctl.rig.rig import opened
 @click.command("resume")
 @options.run_name
 @options.limits
-@click.option("--accept-changes", is_flag=True, help="Go on though Python or packages have other versions by now.")
+@click.option("--own-files", is_flag=True, help="Go on with the run's own copies of files that were edited since.")
+@click.option("--accept-changes", is_flag=True, help="The same, and though Python or packages have other versions.")
 @options.runs_root
 @options.as_json
 def command(
-    run: str, time_limit_s: float | None, pass_limit: int | None, accept_changes: bool, root: Path, as_json: bool
+    run: str,
+    time_limit_s: float | None,
+    pass_limit: int | None,
+    own_files: bool,
+    accept_changes: bool,
+    root: Path,
+    as_json: bool,
 ) -> None:
     """Go on with RUN where its record ends; no recorded pass is measured again."""
     folder = find_run(root, run)
     with pinned_arithmetic(), LogReader(folder / LOG_NAME) as reader:
         loaded = reopen(reader)
         limits = limited(loaded, time_limit_s=time_limit_s, pass_limit=pass_limit)
+        if not (own_files or accept_changes or _is_tested(reader)):
+            check_files(reader)
         task = reopen_task(reader, loaded)
         with stop_on_signals(say_stopping) as stop:
             measure_the_rest(reader, loaded, task, stop, limits, quiet=as_json, accept_changes=accept_changes)
@@ -71,8 +80,6 @@ def measure_the_rest(
         return
     if not accept_changes:
         check_software(reader)
-    for file in changed_files(reader):
-        click.echo(f"{file} is not as it was; the run goes on with its own copy", err=True)
     check_calibrations(reader, loaded)
     bench = bench_to_go_on(folder, loaded) or build_bench(loaded)
     check_bench(reader, bench)

@@ -10,12 +10,13 @@ from pydantic import TypeAdapter
 
 from labctl.config.document import Document
 from labctl.config.loading import LoadedExperiment, LoadedRig, experiment_from_text, rig_from_text
-from labctl.contract.errors import RecordError
+from labctl.contract.errors import LabctlError, RecordError
 from labctl.contract.layer import LayerInfo
 from labctl.learning.offers import Offer
 from labctl.orchestrator.assembly import Bench, Task, build_task, starting_model
 from labctl.record.bundle import copy_bundle
 from labctl.record.folder import LOG_NAME, create_run_folder
+from labctl.record.json_text import differences
 from labctl.record.provenance import calibration_files, collect, software_changes
 from labctl.record.reader import LogReader
 from labctl.record.schema import create_file
@@ -25,6 +26,8 @@ from labctl.rig.rig import identities
 RUN_SCHEMA = "labctl/run/1"
 START_NAME = "start"
 """Folder in a run's own for the model it started from, which may be gone when the run is opened again."""
+
+CHANGES_SHOWN = 5
 
 _LAYER_INFO = TypeAdapter(LayerInfo)
 _OFFER = TypeAdapter(Offer)
@@ -123,23 +126,33 @@ def describe_bench(bench: Bench) -> dict[str, Any]:
     }
 
 
-def changed_files(reader: LogReader) -> list[Path]:
-    """Return the files of the run's experiment and rigs that read otherwise now."""
+def check_files(reader: LogReader) -> None:
+    """Raise `RecordError` when the files of the run's experiment and rigs set something else by now.
+
+    One that is gone, or differs in comments alone, sets nothing else.
+    """
     meta = reader.meta()
-    return [
-        path
-        for source in (meta["experiment"], *meta["rigs"].values())
-        if _reads_otherwise(path := Path(source["folder"]) / Path(source["path"]).name, source["text"])
-    ]
+    for source in (meta["experiment"], *meta["rigs"].values()):
+        path = Path(source["folder"]) / Path(source["path"]).name
+        if changes := _changes(path, source["text"]):
+            shown = "; ".join(changes[:CHANGES_SHOWN])
+            more = f"; and {len(changes) - CHANGES_SHOWN} more" if len(changes) > CHANGES_SHOWN else ""
+            raise RecordError(
+                f"{reader.path.parent.name}: {path.name} is not as it was when the run began ({shown}{more}); begin a "
+                "new run, or go on with the run's own copy: `labctl resume --own-files`"
+            )
 
 
-def _reads_otherwise(path: Path, text: str) -> bool:
+def _changes(path: Path, text: str) -> list[str]:
+    """Return what a file says now and did not say then."""
+    if not path.exists():
+        return []
     try:
-        return path.read_text(encoding="utf-8-sig") != text
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        return True
+        now = Document.read(path).tree.data
+    except LabctlError as error:
+        return [str(error)]
+    found = differences(Document.parse(text, path).tree.data, now)
+    return [f"{name}: {first} -> {second}" for name, (first, second) in found.items()]
 
 
 def check_bench(reader: LogReader, bench: Bench) -> None:

@@ -59,6 +59,27 @@ def test_calibrated_anew_in_the_meantime(labctl: "Labctl", calibrated: Path) -> 
     assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
 
 
+def test_other_settings_in_the_meantime(labctl: "Labctl", desk: Path) -> None:
+    """I edited the experiment for tomorrow and forgot that today's run is not finished. Which of the two goes on?"""
+    labctl.quick("run", "wine.yaml", "--pass-limit", "50", code=5)
+    experiment, rig = desk / "wine.yaml", desk / "desk.yaml"
+    as_it_was = experiment.read_text(encoding="utf-8")
+    experiment.write_text(f"# for Tuesday\n{as_it_was.replace('theta: 10', 'theta: 12')}", encoding="utf-8")
+    said = labctl.quick("resume", "latest", code=4).err
+    assert "wine.yaml is not as it was when the run began (training.theta: 10 -> 12)" in said
+    assert "go on with the run's own copy: `labctl resume --own-files`" in said
+    experiment.write_text(f"# for Monday\n{as_it_was}", encoding="utf-8")
+    text = rig.read_text(encoding="utf-8")
+    rig.write_text(
+        text.replace("settle: 40 ms", "settle: 60 ms").replace("gap: 60 ms", "gap: [60 ms"), encoding="utf-8"
+    )
+    assert "desk.yaml is not as it was when the run began (" in labctl.quick("resume", "latest", code=4).err
+    labctl.quick("resume", "latest", "--own-files")
+    assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
+    rig.unlink()
+    labctl.quick("resume", "latest")
+
+
 def test_other_data_in_the_meantime(labctl: "Labctl", desk: Path) -> None:
     """Somebody has corrected a value in the table. The rest would be learnt from other data than the beginning."""
     labctl.quick("run", "wine.yaml", "--pass-limit", "50", code=5)
