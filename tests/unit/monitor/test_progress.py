@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from labctl.monitor import logfile
 from labctl.monitor.live import LiveMonitor
 from labctl.monitor.logfile import log_file
 from labctl.monitor.progress import PlainMonitor, Progress, duration
@@ -111,3 +112,17 @@ def test_a_resumed_run_adds_to_its_log_file(tmp_path: Path) -> None:
             logging.getLogger("labctl").info(message)
     lines = (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()
     assert [line.rsplit(": ")[-1] for line in lines] == ["first", "second"]
+
+
+def test_a_talkative_night_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfile, "LARGEST_BYTES", 2_000)
+    lines = 300
+    with log_file(tmp_path):
+        for number in range(lines):
+            logging.getLogger("labctl_drivers.vna").warning("sweep %04d was repeated", number)
+    logs = sorted(tmp_path.glob("run.log*"))
+    assert [log.name for log in logs] == ["run.log", *(f"run.log.{number}" for number in range(1, logfile.KEPT + 1))]
+    assert all(log.stat().st_size <= 2_000 for log in logs)
+    kept = "".join(log.read_text(encoding="utf-8") for log in [*reversed(logs[1:]), logs[0]])
+    numbers = [int(line.split("sweep ")[1][:4]) for line in kept.splitlines()]
+    assert numbers == list(range(lines - len(numbers), lines)), "the newest, in order, and none between them is lost"
