@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.moments import moments
+
 if TYPE_CHECKING:
     from .conftest import Going, Labctl
 
@@ -21,8 +23,6 @@ SAFE_WITHIN_S = 2.0
 PATIENCE_S = 120.0
 ALL_PASSES = 3 * (134 + 44)
 IN_ORDER = ["OUTP OFF", "PATT rest", "TELL safe"]
-MOMENTS = 2
-"""How often each fault strikes, at moments of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def host_of(going: "Going") -> int:
     return int(host)
 
 
-@pytest.mark.parametrize("moment", range(MOMENTS))
+@pytest.mark.parametrize("moment", moments(2))
 @pytest.mark.parametrize("fault", ["labctl killed", "labctl suspended", "host killed", "host hung", "cable out"])
 def test_the_power_is_off_in_two_seconds(labctl: "Labctl", bench: Any, fault: str, moment: int) -> None:
     """It is three in the morning and something has died. Nobody is here to switch the source off."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from labctl_simulators.instruments.serial_switch import VirtualSwitch
 
+from tests.moments import moments
 from tests.wire.optical_bench import LAYER, served
 
 if TYPE_CHECKING:
@@ -64,17 +66,22 @@ def test_a_run_goes_through_and_leaves_the_bench_dark(labctl: "Labctl", shutter:
     assert "verified" in labctl.quick("runs", "verify", folder.name).out
 
 
+@pytest.mark.parametrize("moment", moments(1))
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 @pytest.mark.parametrize("victim", ["labctl", "host"])
-def test_it_is_dark_when_the_run_is_killed(labctl: "Labctl", shutter: VirtualSwitch, victim: str) -> None:
+def test_it_is_dark_when_the_run_is_killed_or_hangs(
+    labctl: "Labctl", shutter: VirtualSwitch, victim: str, how: str, moment: int
+) -> None:
     """The computer's memory ran out at three in the morning. The laser must not have gone on."""
     going = labctl.start("run", "wine.yaml", "--json")
     going.until_passes(5)
+    time.sleep(random.Random(f"{victim} {how} {moment}").uniform(0.0, 0.5))
     assert shutter.is_on
     number = going.process.pid
     if victim == "host":
         number = int(Path(f"/proc/{number}/task/{number}/children").read_text(encoding="utf-8").split()[0])
     killed_s = time.monotonic()
-    os.kill(number, signal.SIGKILL)
+    os.kill(number, getattr(signal, how))
     while shutter.is_on:
         assert time.monotonic() < killed_s + 10 * SAFE_WITHIN_S
         time.sleep(0.01)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.moments import moments
 from tests.wire.audio_bench import Wired, wired
 
 MUTED_WITHIN_S = 2.0
@@ -38,7 +39,7 @@ def audio() -> Iterator[Wired]:
         yield bench
 
 
-@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("moment", moments(3))
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 @pytest.mark.parametrize("whom", ["player", "engine"])
 def test_sound_ends(audio: Wired, whom: str, how: str, moment: int) -> None:
