@@ -66,8 +66,8 @@ class Bed:
 
     def settings(self, seed: int) -> tuple[str, ...]:
         """Return the changes for one seed."""
-        every = (f"seed={seed}", *PHYSICS_ALONE, *self.changes)
-        return (*every, "drift.every=100000", f"drift.references={self.references}")
+        once = ("drift.every=100000", f"drift.references={self.references}")
+        return (f"seed={seed}", *PHYSICS_ALONE, *once, *self.changes)
 
 
 CAVITY = Bed(EXPERIMENTS / "quickstart.yaml")
