@@ -26,9 +26,11 @@ check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
-	$(BIN)/pyright --pythonplatform Linux
-	$(BIN)/pyright --pythonplatform Windows
-	$(BIN)/pyright --pythonplatform Darwin
+	$(BIN)/pyright --pythonplatform Linux  # alone: the first time it installs itself
+	$(MAKE) --no-print-directory --jobs 2 types-Windows types-Darwin
+
+types-%: setup
+	$(BIN)/pyright --pythonplatform $*
 
 test: system-deps setup check
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder  # many tests wait, so more than processors
