@@ -95,5 +95,6 @@ def test_the_cable_falls_out(labctl: "Labctl", desk: Path, driver_installed: Non
     labctl("resume", "latest", code=3)  # not plugged in yet
     bench(desk, "unplugged_at: 1000, pass: 1 h")  # for another experiment: a run goes on with the rig it began with
     (desk / "mended").touch()
-    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+    assert "desk.yaml is not as it was when the run began (" in labctl.quick("resume", "latest", code=4).err
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest", "--own-files").out
     assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out

@@ -320,6 +320,17 @@ def test_a_file_of_something_else_is_no_calibration(bench: OpticalBench, tmp_pat
         bench.layer(calibration=str(path))
 
 
+def test_a_first_picture_that_is_broken_is_taken_again() -> None:
+    plan = FaultPlan.model_validate({"seed": 5, "list": [{"kind": "failed", "rows": [1]}]})
+    with optical_bench() as bench:
+        assert bench.virtual.scene is not None
+        bench.virtual.scene.faults = FaultSchedule(plan)
+        layer, rows = bench.layer(**SEQUENTIAL), bench.drives(3)
+        layer.open()
+        assert bench.camera.counts["broken"] == 1
+        np.testing.assert_array_equal(measured(layer, rows).values, measured(bench.twin, rows).values)
+
+
 def test_no_fault_gives_a_wrong_pair() -> None:
     """Pictures that break, come late, repeat the one before or have too much light, in every order."""
     rates = {"failed": 0.06, "stale": 0.06, "overload": 0.06, "delay": 0.02}

@@ -270,7 +270,7 @@ class OpticalLayer:
         Raises `InstrumentError` when it is never seen; when it is seen late nothing can be measured, only calibrated.
         """
         one, other = self._references
-        self._picture(one)
+        self._blocks_of(one)
         before = [self._blocks_now() for _ in range(MOST_LAG)][-2:]
         self._unrest = _rms(before[1] - before[0])
         pictures = [self._blocks_of(other), *(self._blocks_now() for _ in range(MOST_LAG))]
