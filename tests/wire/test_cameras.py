@@ -1,8 +1,11 @@
 """Cameras of other libraries than the bench's: each with whatever simulates one for it."""
 
 import signal
+import socket
+import struct
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from labctl_drivers.camera.base import SourcedCamera
 from labctl_drivers.layers import optical
 from labctl_drivers.slm import slmsuite as slmsuite_slm
 from labctl_drivers.slm.slmsuite import SlmsuiteModulator
+from labctl_simulators.instruments.optics.gige_camera import GigeCamera
 
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import BuildContext, InstrumentDriver
@@ -78,6 +82,68 @@ class TestOpticsOverGigeVision(LayerContract):
         (expected,) = gige_bench.twin.measure(rows, np.arange(6), stop=threading.Event())
         good = status == RowStatus.OK
         np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks])[good], expected.values[good])
+
+
+@contextmanager
+def traffic() -> Iterator[None]:
+    """Send packets of others over this computer's network."""
+    ended = threading.Event()
+    with socket.socket(type=socket.SOCK_DGRAM) as sender, socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+
+        def send() -> None:
+            while not ended.wait(0.0005):
+                for _ in range(20):
+                    sender.sendto(bytes(range(256)), listener.getsockname())
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_virtual_camera_never_shares_the_address_of_another(gige_bench: OpticalBench) -> None:
+    first = gige_bench.virtual.camera
+    assert isinstance(first, GigeCamera)
+    second = GigeCamera(lambda at_s: (None, 0.0), first.address)
+    with pytest.raises(InputError, match=rf"{first.address} has one already.*ip address add"):
+        second.start()
+    first.stop()
+    second.start()
+    assert second.address == first.address
+    second.stop()
+
+
+def test_what_others_send_over_the_network_is_no_picture(gige_bench: OpticalBench) -> None:
+    layer, rows = gige_bench.layer(overlap=False), gige_bench.drives(1)
+    (expected,) = gige_bench.twin.measure(rows, np.arange(1), stop=threading.Event())
+    for _ in range(5):
+        with traffic():
+            layer.open()
+        (chunk,) = layer.measure(rows, np.arange(1), stop=threading.Event())
+        np.testing.assert_array_equal(chunk.values, expected.values)
+        layer.close()
+    assert not gige_bench.camera.counts
+
+
+def test_what_strangers_send_to_the_camera_stream_is_no_picture(gige_bench: OpticalBench) -> None:
+    """It spoils the numbers by which Aravis knows what is late; a picture that is missing begins them anew."""
+    layer, rows = gige_bench.layer(overlap=False), gige_bench.drives(3)
+    layer.open()
+    camera: Any = gige_bench.camera
+    ahead = camera._first_id + camera._fired + 50
+    camera._restart()
+    with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(struct.pack(">HHI", 0, ahead, 9 << 24), ("127.0.0.1", camera._source._stream.get_port()))
+    chunks = list(layer.measure(rows, np.arange(3), stop=threading.Event()))
+    status = np.concatenate([chunk.status for chunk in chunks])
+    assert status.tolist() == [RowStatus.FAILED, RowStatus.OK, RowStatus.OK]
+    (expected,) = gige_bench.twin.measure(rows, np.arange(3), stop=threading.Event())
+    np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks])[1:], expected.values[1:])
+    assert gige_bench.camera.counts == {"lost": 1}
 
 
 def test_a_gige_camera_that_is_not_there_is_named() -> None:

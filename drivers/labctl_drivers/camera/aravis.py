@@ -96,15 +96,19 @@ class AravisSource:
 
     def fetch(self, timeout_s: float) -> RawFrame | None:
         """Return the next picture."""
+        deadline_s = time.monotonic() + timeout_s
         with self._failing("read"):
-            buffer = self._stream.timeout_pop_buffer(round(timeout_s * 1e6))
-            if buffer is None:
-                self._require_there()
-                return None
-            try:
-                return self._frame(buffer)
-            finally:
-                self._stream.push_buffer(buffer)
+            while True:
+                left_s = max(0.0, deadline_s - time.monotonic())
+                buffer = self._stream.timeout_pop_buffer(round(left_s * 1e6))
+                if buffer is None:
+                    self._require_there()
+                    return None
+                try:
+                    if self._is_picture(buffer):
+                        return self._frame(buffer)
+                finally:
+                    self._stream.push_buffer(buffer)
 
     def stop(self) -> None:
         """End acquiring."""
@@ -159,10 +163,20 @@ class AravisSource:
         if self._settings.frame_rate_limit_hz is not None:
             self._camera.set_frame_rate(self._settings.frame_rate_limit_hz)
         if self._camera.is_gv_device():
+            # A packet socket hears the whole network until its filter is set: what it took for a picture by then
+            # spoils the numbers of those that follow.
+            self._camera.gv_set_stream_options(self._aravis.GvStreamOption.PACKET_SOCKET_DISABLED)
             if self._settings.packet_size is not None:
                 self._camera.gv_set_packet_size(self._settings.packet_size)
             if self._camera.is_feature_available("GevHeartbeatTimeout"):
                 self._camera.set_integer("GevHeartbeatTimeout", round(self._settings.heartbeat_s * 1e3))
+
+    def _is_picture(self, buffer: Any) -> bool:
+        """Return whether the camera sent what is in a buffer, whole or with a number that says which one is broken."""
+        status = self._aravis.BufferStatus
+        if buffer.get_status() == status.CLEARED:
+            return False
+        return bool(buffer.get_status() == status.SUCCESS or buffer.get_frame_id() != 0)
 
     def _frame(self, buffer: Any) -> RawFrame:
         arrived_s = time.time()

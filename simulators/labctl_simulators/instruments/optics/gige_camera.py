@@ -1,11 +1,13 @@
 """A GigE Vision camera on this computer's own network, with our pictures: Aravis' fake camera.
 
 Aravis fills a buffer per exposure by a function that can be replaced. It answers on UDP port 3956 of its address, as
-every GigE Vision camera does, so each camera needs an address of its own: 127.0.0.1, 127.0.0.2, ...
+every GigE Vision camera does, so each camera needs an address of its own, and the network interface must have it:
+127.0.0.1, and 127.0.0.2, ... where they were added.
 """
 
 import ctypes
 import ctypes.util
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from labctl.contract.errors import InputError
 
 SERIAL_NUMBER = b"labctl"
+PORT = 3956
 ATTEMPTS = 20
 
 _Pointer = ctypes.c_void_p
@@ -32,27 +35,37 @@ class GigeCamera:
         self._expose = expose
         self._library = _library()
         self._camera: Any = None
+        self._claim: socket.socket | None = None
         self._fill = _Fill(self._filled)
 
     def start(self) -> None:
         """Begin to serve. Raises `InputError` when there is no free address."""
         tried = [f"127.0.0.{last}" for last in range(1, 1 + ATTEMPTS)]
         for address in [self.address, *tried] if self.address else tried:
+            claim = _claim(address)
+            if claim is None:
+                continue
             camera = self._library.arv_gv_fake_camera_new(address.encode(), SERIAL_NUMBER)
             if self._library.arv_gv_fake_camera_is_running(camera):
-                self.address, self._camera = address, camera
+                self.address, self._camera, self._claim = address, camera, claim
                 break
             self._library.g_object_unref(camera)
+            claim.close()
         else:
-            raise InputError("no virtual GigE Vision camera can be served: UDP port 3956 is taken everywhere")
+            cause = f"{tried[0]} has one already, or something else on its UDP port {PORT}"
+            more = f"stop that, or give this computer another address: ip address add {tried[1]}/8 dev lo"
+            raise InputError(f"no virtual GigE Vision camera can be served: {cause}; {more}")
         fake = self._library.arv_gv_fake_camera_get_fake_camera(self._camera)
         self._library.arv_fake_camera_set_fill_pattern(fake, self._fill, None)
 
     def stop(self) -> None:
         """Stop serving. Idempotent."""
         camera, self._camera = self._camera, None
+        claim, self._claim = self._claim, None
         if camera is not None:
             self._library.g_object_unref(camera)
+        if claim is not None:
+            claim.close()
 
     def _filled(self, buffer: int, _data: int, _exposure_us: int, _gain: int, _format: int) -> None:
         """Fill Aravis' buffer with a picture; it is called when an exposure ends."""
@@ -67,6 +80,21 @@ class GigeCamera:
         sent = np.zeros((height, width), np.uint8)
         sent[:rows, :columns] = picture[:rows, :columns]
         ctypes.memmove(target, sent.ctypes.data, sent.nbytes)
+
+
+def _claim(address: str) -> socket.socket | None:
+    """Return what keeps an address from other virtual cameras until closed, None where one is already served.
+
+    Aravis shares its UDP port with whoever asks, so that two cameras would answer at one address; the TCP port of the
+    same number is nobody's.
+    """
+    claim = socket.socket()
+    try:
+        claim.bind((address, PORT))
+    except OSError:
+        claim.close()
+        return None
+    return claim
 
 
 def _library() -> Any:
