@@ -14,7 +14,7 @@ import click
 from labctl.cli import options
 from labctl.cli.main import EXIT_RECORD
 from labctl.config.experiment import Keep
-from labctl.contract.errors import InputError, LabctlError
+from labctl.contract.errors import Fault, InputError, LabctlError
 from labctl.orchestrator.assembly import build_bench
 from labctl.orchestrator.runs import reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
@@ -69,6 +69,7 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             "kept": f"{reader.kept()}: {COSTS[reader.kept()]}",
             "passes": reader.count_by_purpose(),
             "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
+            "recoveries": _recoveries(reader),
             "events": [_event(event) for event in reader.events() if event.kind != "epoch"],
             "instruments": reader.instruments(),
             "calibrations": meta.get("calibrations", {}),
@@ -217,12 +218,18 @@ def _result_of(reader: LogReader) -> dict[str, object]:
     return {} if test is None else {"accuracy": test["accuracy"], "interval": [test["low"], test["high"]]}
 
 
+def _recoveries(reader: LogReader) -> dict[str, int]:
+    """Return how often a rig was opened again in mid-run, by the kind of failure."""
+    faults = [event.detail.get("fault", Fault.FAILED) for event in reader.events() if event.kind == "waiting"]
+    return {fault.value: faults.count(fault) for fault in Fault if fault in faults}
+
+
 def _time(time_s: float) -> str:
     return datetime.fromtimestamp(time_s).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _event(event: Event) -> dict[str, object]:
-    reason = {"reason": event.detail["reason"]} if event.kind in ("stopped", "failed") else {}
+    reason = {"reason": event.detail["reason"]} if event.kind in ("stopped", "failed", "waiting") else {}
     return {"time": _time(event.time_s), "kind": event.kind, **reason}
 
 

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from labctl.config.names import Name, PartName
 from labctl.contract.driver import Settings
-from labctl.contract.errors import SettingError
+from labctl.contract.errors import Fault, SettingError
 from labctl.contract.units import Seconds
 
 RIG_SCHEMA = "labctl/rig/1"
@@ -47,22 +47,69 @@ class HostSettings(Settings):
     )
 
 
-class RecoverySettings(Settings):
-    """What is done when an instrument fails in mid-run, beyond what its link does: all is made safe, closed, left in
-    peace for a while, opened and configured again, and the rows that are missing are measured.
+def _attempts(default: int) -> Any:
+    meaning = "how often the rig is opened again after one failure; 0: the run stops"
+    return Field(default=default, ge=0, le=1000, description=meaning)
 
-    An instrument that cools down, or comes back from a power cut, needs nothing else. Every number is a bound; beyond
-    them the run stops, to be resumed.
-    """
 
-    attempts: int = Field(default=3, ge=1, le=100, description="how often the rig is opened again after one failure")
-    pause_s: Annotated[Seconds, Field(ge=0, le=86400)] = Field(
-        alias="pause", default=5.0, description="time before the first attempt; it doubles from one to the next"
-    )
+def _pause(default: float) -> Any:
+    meaning = "time before the first attempt; it doubles from one to the next"
+    return Field(alias="pause", default=default, ge=0, le=86400, description=meaning)
+
+
+class Patience(Settings):
+    """How often a failure is met, and how slowly."""
+
+    attempts: int = _attempts(3)
+    pause_s: Seconds = _pause(5.0)
     longest_pause_s: Annotated[Seconds, Field(ge=0, le=86400)] = Field(
         alias="longest_pause", default=600.0, description="where the doubling ends"
     )
+
+
+class NotReady(Patience):
+    """How an instrument is met that says it needs time."""
+
+    attempts: int = _attempts(20)
+    pause_s: Seconds = _pause(30.0)
+
+
+class Rejected(Patience):
+    """How rows are met that are no good however often they are repeated at once."""
+
+    attempts: int = _attempts(2)
+    pause_s: Seconds = _pause(30.0)
+
+
+class RecoverySettings(Patience):
+    """What is done when an instrument fails in mid-run, beyond what its link does: all is made safe, closed, left in
+    peace for a while, opened and configured again, and the rows that are missing are measured.
+
+    An instrument that comes back from a power cut needs nothing else. Every number is a bound; beyond them the run
+    stops, to be resumed. It stops at once when another instrument answers than before, or one refuses what it is told.
+    """
+
     failures: int = Field(default=20, ge=1, description="failures in one session after which the run gives up")
+    not_ready: NotReady = Field(
+        default_factory=NotReady,
+        description="for an instrument that says it needs time: it is too hot, its source is not locked or levelled",
+    )
+    rejected: Rejected = Field(
+        default_factory=Rejected,
+        description="for rows that are still no good after `record.retries`: clipped, say, or overloaded",
+    )
+
+    def after(self, fault: Fault) -> Patience:
+        """Return how a fault is met."""
+        match fault:
+            case Fault.FAILED:
+                return self
+            case Fault.NOT_READY:
+                return self.not_ready
+            case Fault.REJECTED:
+                return self.rejected
+            case Fault.REFUSED:
+                return Patience(attempts=0)
 
 
 class Interlock(Settings):
@@ -89,8 +136,8 @@ class RigFile(Settings):
     )
     power_w: float | None = Field(default=None, ge=0, description="what the rig draws in watts, for energy figures")
     host: HostSettings = Field(default_factory=HostSettings, description="the process that drives the instruments")
-    recovery: RecoverySettings | None = Field(
-        default=None, description="what is done when an instrument fails in mid-run; the run stops unless given"
+    recovery: RecoverySettings = Field(
+        default_factory=RecoverySettings, description="what is done when an instrument fails in mid-run"
     )
     interlocks: dict[PartName, Interlock] = Field(
         default_factory=dict, description="commands by name that must be content before a run begins and while it goes"

@@ -6,6 +6,7 @@ raises `SettingError`, `DriveError` and `InstrumentError` and nothing of its own
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from enum import StrEnum
 
 SettingKeys = tuple[str | int, ...]
 """The way to a setting from the mapping of its part, by the keys and list indices a person writes."""
@@ -44,16 +45,33 @@ class DriveError(InputError):
     """A drive lies outside what the layer accepts; no row of the request has been sent."""
 
 
+class Fault(StrEnum):
+    """What waiting may do about the failure of an instrument; a rig file says how patiently each is met."""
+
+    FAILED = "failed"
+    """It is silent, gone, or does not work: it may be back when it is opened again."""
+
+    NOT_READY = "not ready"
+    """It answers and says that it needs time: to cool, to warm up, to lock."""
+
+    REJECTED = "rejected"
+    """It works, and what it measures is no good: something outside disturbs it, or a level is wrong."""
+
+    REFUSED = "refused"
+    """It is not what the rig's file says, or will not do what it is told: waiting changes nothing."""
+
+
 class InstrumentError(LabctlError):
     """An instrument or its link failed.
 
     `instrument` is the name in the rig file, `cause` the likely reason, `command` what was being done.
     """
 
-    def __init__(self, instrument: str, cause: str, *, command: str | None = None) -> None:
+    def __init__(self, instrument: str, cause: str, *, command: str | None = None, fault: Fault = Fault.FAILED) -> None:
         self.instrument = instrument
         self.cause = cause
         self.command = command
+        self.fault = fault
         during = f" during {command}" if command else ""
         super().__init__(f"{instrument}: {cause}{during}")
 

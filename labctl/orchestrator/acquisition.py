@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.capabilities import Differentiable, ParameterSink
-from labctl.contract.errors import InputError, InstrumentError, RecordError
+from labctl.contract.errors import Fault, InputError, InstrumentError, RecordError
 from labctl.contract.layer import (
     Drives,
     LayerInfo,
@@ -45,10 +45,10 @@ _log = logging.getLogger(__name__)
 
 
 Recover = Callable[[PhysicalLayer, InstrumentError, int], None]
-"""Called when a layer fails, with the failure and the rows sent so far: returns when it works again, or raises."""
+"""Called when a layer fails, with the failure and the good rows so far: returns when it works again, or raises."""
 
 
-def _give_up(_layer: PhysicalLayer, failure: InstrumentError, _rows_sent: int) -> None:
+def _give_up(_layer: PhysicalLayer, failure: InstrumentError, _good_rows: int) -> None:
     raise failure
 
 
@@ -305,9 +305,7 @@ class Acquisition:
                 self.counters.sent_hardware_s += self._switching.use(answer.rows.block)
             failures = self._attempt(self._layers, answers)
             for layer, failure in failures:
-                self._recover(layer, failure, self.counters.sent)
-                self._write_again(self._layers)
-                self._hold_state(layer)
+                self._recover_from(failure, layer, self._layers)
             if failures:  # they were none of the rows' own, nor of those that were broken off with them
                 for answer in answers:
                     answer.last_repeat = min(answer.last_repeat + 1, REPEATS_PER_ID - 1)
@@ -315,19 +313,31 @@ class Acquisition:
             if answers:
                 self.heed_stop()
             for answer in answers:
-                self._repeat(self._layers[answer.rows.block].info.name, answer)
+                self._repeat(answer, self._layers)
 
-    def _repeat(self, layer: str, answer: "_Answer") -> None:
+    def _repeat(self, answer: "_Answer", layers: Sequence[PhysicalLayer]) -> None:
         """Go on to the next repeat of rows that are still missing. Raises `InstrumentError` when it is one too many."""
+        layer = layers[answer.rows.block]
         n_missing = len(answer.done) - np.count_nonzero(answer.done)
-        _log.warning("%d of %d rows of %s rejected, repeating", n_missing, len(answer.pending), layer)
+        _log.warning("%d of %d rows of %s are measured again", n_missing, len(answer.pending), layer.info.name)
         answer.repeat += 1
         if answer.repeat > answer.last_repeat:
-            raise InstrumentError(
-                layer,
+            failure = InstrumentError(
+                layer.info.name,
                 f"row {answer.first_missing} was rejected {answer.repeat} times in a row; "
                 "see the pass log for its status, and mend the cause before `labctl resume`",
+                fault=Fault.REJECTED,
             )
+            if answer.repeat >= REPEATS_PER_ID:
+                raise failure
+            self._recover_from(failure, layer, layers)
+            answer.last_repeat = min(answer.repeat + self._retries, REPEATS_PER_ID - 1)
+
+    def _recover_from(self, failure: InstrumentError, layer: PhysicalLayer, layers: Sequence[PhysicalLayer]) -> None:
+        """Return when `layer` works again, in the state it was held in. Raises `InstrumentError` when it does not."""
+        self._recover(layer, failure, self.counters.sent - self.counters.rejected)
+        self._write_again(layers)
+        self._hold_state(layer)
 
     def _write_parameters(self, layer: PhysicalLayer, block: int) -> None:
         """Bring the layer into the state that its block wants, if it is not; it is held there from now on."""
@@ -356,6 +366,7 @@ class Acquisition:
                 layer.info.name,
                 f"its state changed from {state} to {layer.state_id} during the run, so that responses and statistics "
                 "taken before no longer hold; start a new run, with `init_from` to keep the weights",
+                fault=Fault.REFUSED,
             )
 
     def _attempt(

@@ -1,11 +1,12 @@
 """What becomes of a run whose instrument fails: the rig is opened again, as often as its file allows."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from labctl.config.rig import RecoverySettings
-from labctl.contract.errors import InstrumentError
+from labctl.config.rig import Patience
+from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.layer import PhysicalLayer, Stop
 from labctl.orchestrator.assembly import Bench
 from labctl.orchestrator.stopping import pause
@@ -28,49 +29,51 @@ class Recovery:
         self._note = note
         self._stop = stop
         self._failures = 0
-        self._attempts = 0
+        self._attempts: Counter[Fault] = Counter()
         self._rows_then = -1
 
-    def __call__(self, layer: PhysicalLayer, failure: InstrumentError, rows_sent: int) -> None:
-        """Return when the rig of `layer` is open again; `rows_sent` is how many rows this session has measured so far.
+    def __call__(self, layer: PhysicalLayer, failure: InstrumentError, good_rows: int) -> None:
+        """Return when the rig of `layer` is open again; `good_rows` is how many this session has measured so far.
 
         Raises `failure`, or the last one met on the way, when the rig's file allows no more, `Stopped` when asked to
         stop meanwhile.
         """
         rig = next(rig for rig in self._bench.rigs.values() if layer in rig.layers.values())
-        policy = rig.recovery
-        if policy is None:
-            raise failure
-        if rows_sent != self._rows_then:
-            self._rows_then, self._attempts = rows_sent, 0
+        if good_rows != self._rows_then:
+            self._rows_then = good_rows
+            self._attempts.clear()
             self._failures += 1
         while True:
-            self._check(policy, failure)
+            patience = rig.recovery.after(failure.fault)
+            self._check(rig, patience, failure)
             try:
-                self._reopen(rig, policy, failure)
+                self._reopen(rig, patience, failure)
             except InstrumentError as error:
                 failure = error
             else:
                 return
 
-    def _check(self, policy: RecoverySettings, failure: InstrumentError) -> None:
-        if self._attempts >= policy.attempts:
-            failure.add_note(f"the rig was opened again {self._attempts} times in vain")
+    def _check(self, rig: Rig, patience: Patience, failure: InstrumentError) -> None:
+        attempts = self._attempts[failure.fault]
+        if attempts >= patience.attempts:
+            if attempts:
+                failure.add_note(f"the rig was opened again {attempts} times in vain")
             raise failure
-        if self._failures > policy.failures:
+        if self._failures > rig.recovery.failures:
             failure.add_note(f"it is failure {self._failures} of this session, more than the rig's file allows")
             raise failure
 
-    def _reopen(self, rig: Rig, policy: RecoverySettings, failure: InstrumentError) -> None:
-        pause_s = min(policy.pause_s * 2**self._attempts, policy.longest_pause_s)
-        self._attempts += 1
-        reason = f"{failure}; attempt {self._attempts} of {policy.attempts} in {pause_s:g} s"
+    def _reopen(self, rig: Rig, patience: Patience, failure: InstrumentError) -> None:
+        pause_s = min(patience.pause_s * 2 ** self._attempts[failure.fault], patience.longest_pause_s)
+        self._attempts[failure.fault] += 1
+        attempt = self._attempts[failure.fault]
+        reason = f"{failure}; attempt {attempt} of {patience.attempts} in {pause_s:g} s"
         _log.warning("rig %s: %s", rig.name, reason)
-        self._note("waiting", {"rig": rig.name, "reason": reason})
+        self._note("waiting", {"rig": rig.name, "fault": failure.fault, "reason": reason})
         make_parts_safe([rig])
         close_parts([rig])
         pause(pause_s, self._stop)
         open_parts([rig])
         name_run([rig], self._run)
         _log.warning("rig %s is open again", rig.name)
-        self._note("going on", {"rig": rig.name, "attempts": self._attempts})
+        self._note("going on", {"rig": rig.name, "attempts": attempt})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from labctl.contract.errors import DriveError, InputError, InstrumentError, LabctlError, RecordError
+from labctl.contract.errors import DriveError, Fault, InputError, InstrumentError, LabctlError, RecordError
 
 _KINDS: dict[str, type[LabctlError]] = {
     kind.__name__: kind for kind in (DriveError, InputError, RecordError, LabctlError)
@@ -19,7 +19,7 @@ def error_as_head(error: BaseException, traceback: str) -> dict[str, object]:
     """Return an error as JSON values; `traceback` is kept of errors that are defects."""
     notes = list(getattr(error, "__notes__", ()))
     if isinstance(error, InstrumentError):
-        named = {"instrument": error.instrument, "cause": error.cause, "command": error.command}
+        named = {"instrument": error.instrument, "cause": error.cause, "command": error.command, "fault": error.fault}
         return {"kind": "error", "error": "InstrumentError", "notes": notes, **named}
     for name, kind in _KINDS.items():
         if isinstance(error, kind):
@@ -31,7 +31,7 @@ def error_from_head(head: Mapping[str, Any]) -> Exception:
     """Return the error that `error_as_head` described."""
     error: Exception
     if head["error"] == "InstrumentError":
-        error = InstrumentError(head["instrument"], head["cause"], command=head["command"])
+        error = InstrumentError(head["instrument"], head["cause"], command=head["command"], fault=Fault(head["fault"]))
     elif head["error"] in _KINDS:
         error = _KINDS[head["error"]](head["text"])
     else:

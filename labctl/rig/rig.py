@@ -13,7 +13,7 @@ from labctl.config.rig import Interlock, RecoverySettings
 from labctl.contract.capabilities import Identifiable
 from labctl.contract.clock import Clock, SimulatedClock, WallClock
 from labctl.contract.driver import BuildContext, Instrument
-from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.errors import Fault, InputError, InstrumentError
 from labctl.contract.layer import PhysicalLayer
 from labctl.contract.safety import Safeguarded
 from labctl.rig.drivers import instrument_driver, layer_driver
@@ -53,7 +53,7 @@ class Rig:
     layers: Mapping[str, PhysicalLayer]
     power_w: float | None
     host: Instrument | None = None
-    recovery: RecoverySettings | None = None
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
     interlocks: Mapping[str, Interlock] = field(default_factory=dict[str, Interlock])
 
     @property
@@ -198,7 +198,9 @@ def _open_all(parts: Sequence[tuple[str, Part]]) -> None:
         raise failures[0]
     if failures:
         raise InstrumentError(
-            ", ".join(error.instrument for error in failures), "; ".join(str(error) for error in failures)
+            ", ".join(error.instrument for error in failures),
+            "; ".join(str(error) for error in failures),
+            fault=Fault.REFUSED if any(error.fault is Fault.REFUSED for error in failures) else Fault.FAILED,
         )
 
 

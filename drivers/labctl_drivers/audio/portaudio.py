@@ -12,7 +12,7 @@ from labctl.contract.audio import Burst, Recording, Samples, SpeakerOutput
 from labctl.contract.calibration import calibration_id, read_calibration
 from labctl.contract.capabilities import Calibration
 from labctl.contract.driver import BuildContext, InstrumentDriver
-from labctl.contract.errors import InstrumentError, SettingError
+from labctl.contract.errors import Fault, InstrumentError, SettingError
 from labctl_drivers.audio.calibration import evaluate, sweeps
 from labctl_drivers.audio.engine_process import EngineLostError, EngineMutedError, EngineProcess
 from labctl_drivers.audio.loopback import LEAST_SAMPLES, MOVED_SAMPLES, Heard, Loopback, LoopbackError, Verdict, marker
@@ -331,6 +331,7 @@ class PortAudioInterface:
                 f"{loudest} is at full scale {HOWL_S:g} s after everything was muted: something howls (switch direct "
                 "monitoring off, turn amplifiers down), or the input is broken",
                 command="exchange",
+                fault=Fault.REFUSED,
             )
         self._send_again(engine, waiting)
 

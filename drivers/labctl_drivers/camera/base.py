@@ -14,7 +14,7 @@ import numpy as np
 
 from labctl.contract.capabilities import Finding
 from labctl.contract.clock import Clock
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.optics import Frame, FrameError, Image
 from labctl_drivers.camera.settings import CameraSettings
 
@@ -301,7 +301,7 @@ class SourcedCamera:
     def _require_same(self, identity: str) -> None:
         if self._identity and identity != self._identity:
             cause = f"'{identity}' answers where '{self._identity}' did before: was it exchanged?"
-            raise InstrumentError(self._name, cause, command="connect")
+            raise InstrumentError(self._name, cause, command="connect", fault=Fault.REFUSED)
 
     def _reconnect(self, error: InstrumentError) -> None:
         """Look for a camera that is gone. Raises the last `InstrumentError` when it stays away."""

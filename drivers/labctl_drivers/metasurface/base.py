@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.capabilities import Finding
 from labctl.contract.clock import Clock
-from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.errors import Fault, InputError, InstrumentError
 from labctl.contract.microwave import Pattern
 from labctl.contract.safety import SafeStep
 from labctl_drivers.metasurface.errors import PatternDiffersError
@@ -234,7 +234,7 @@ class PatternedSurface(ABC):
         identity = self._resynchronised()
         if identity != self._identity:
             cause = f"'{identity}' answers where '{self._identity}' did before: was it exchanged?"
-            raise InstrumentError(self.name, cause, command="identify")
+            raise InstrumentError(self.name, cause, command="identify", fault=Fault.REFUSED)
         self.resyncs += 1
         self._in_step = True
 
@@ -246,7 +246,8 @@ class PatternedSurface(ABC):
 
     def _check_honesty(self) -> None:
         if SIMULATOR_MARK in self._identity.upper() and not self._rules.simulated:
-            raise InstrumentError(self.name, "a simulator answers at this address: write `simulated: true`")
+            cause = "a simulator answers at this address: write `simulated: true`"
+            raise InstrumentError(self.name, cause, fault=Fault.REFUSED)
 
     def _wait_for_turn(self, command: str) -> None:
         if not self._is_open:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.capabilities import Finding
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.microwave import Segment, SParameters, Sweep, SweepResult
 from labctl_drivers.transport.link import LinkTimeoutError
 from labctl_drivers.vna.limits import Limits, check_form, rig_limits
@@ -134,7 +134,8 @@ class Analyser(ABC):
             self._check_axis(sweep, frequencies_hz)
             calibration = self._read_calibration()
             if not calibration and self._rules.correction == "required":
-                raise InstrumentError(self._name, f"no correction is active: {self._how_to_correct()}")
+                cause = f"no correction is active: {self._how_to_correct()}"
+                raise InstrumentError(self._name, cause, fault=Fault.REFUSED)
             deadline_s = self._deadline_s(sweep, calibration)
         self._configured = Configured(sweep, frequencies_hz, calibration, deadline_s)
         return frequencies_hz.copy()
@@ -235,7 +236,8 @@ class Analyser(ABC):
     def _check_honesty(self) -> None:
         answers_as_simulator = SIMULATOR_MARK in self._identity.upper()
         if answers_as_simulator and not self._rules.simulated:
-            raise InstrumentError(self._name, "a simulator answers at this address: write `simulated: true`")
+            cause = "a simulator answers at this address: write `simulated: true`"
+            raise InstrumentError(self._name, cause, fault=Fault.REFUSED)
 
     def _refuse_power_left_on(self) -> None:
         if self._power_found_on():

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.microwave import Segment, SParameters, Sweep
 from labctl.contract.safety import SafeOrder, SafeStep
 from labctl.contract.units import Celsius
@@ -64,7 +64,8 @@ class LibreVna(Analyser):
     def _identify(self) -> str:
         identity = self._talk.ask("*IDN?")
         if not identity.startswith("LibreVNA"):
-            raise InstrumentError(self._name, f"answers as '{identity}', which is no LibreVNA-GUI", command="*IDN?")
+            cause = f"answers as '{identity}', which is no LibreVNA-GUI"
+            raise InstrumentError(self._name, cause, command="*IDN?", fault=Fault.REFUSED)
         self._talk.tell("*CLS")
         connected = self._talk.ask(":DEV:CONN?")
         if connected == "Not connected" or self._serial_number not in (None, connected):
@@ -211,11 +212,13 @@ class LibreVna(Analyser):
     def _check_health(self) -> None:
         """Raise `InstrumentError` for a synthesiser out of lock, a wrong level, or a device that overheats."""
         if self._talk.ask_flag(":DEV:STA:UNLO?"):
-            raise InstrumentError(self._name, "a PLL is out of lock", command=":DEV:STA:UNLO?")
+            cause, command = "a PLL is out of lock", ":DEV:STA:UNLO?"
+            raise InstrumentError(self._name, cause, command=command, fault=Fault.NOT_READY)
         if self._talk.ask_flag(":DEV:STA:UNLEV?"):
-            raise InstrumentError(self._name, "the output level is not reached", command=":DEV:STA:UNLEV?")
+            cause, command = "the output level is not reached", ":DEV:STA:UNLEV?"
+            raise InstrumentError(self._name, cause, command=command, fault=Fault.NOT_READY)
         answer = self._talk.ask(":DEV:INF:TEMP?")
         hottest_c = max((float(chip) for chip in answer.split("/") if chip.strip().isdigit()), default=0.0)
         if hottest_c > self._max_temperature_c:
             cause = f"is {hottest_c:g} °C hot, above {self._max_temperature_c:g} °C: let it cool, or sweep less often"
-            raise InstrumentError(self._name, cause, command=":DEV:INF:TEMP?")
+            raise InstrumentError(self._name, cause, command=":DEV:INF:TEMP?", fault=Fault.NOT_READY)

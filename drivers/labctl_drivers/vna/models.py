@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import Fault, InstrumentError
 
 BlockEnd = Literal["required", "none", "maybe"]
 
@@ -71,4 +71,5 @@ def find_model(models: tuple[Model, ...], model: str, *, instrument: str, dialec
         instrument,
         f"answers as '{model}', which is not known to speak the {dialect} dialect: name the driver that fits it",
         command="*IDN?",
+        fault=Fault.REFUSED,
     )

@@ -1,5 +1,6 @@
 """Network analysers that speak SCPI: error queue, read-back, byte order, blocks."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
@@ -7,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.microwave import Segment, SParameters, Sweep
 from labctl.contract.safety import SafeOrder, SafeStep
 from labctl_drivers.transport.link import Link
@@ -27,6 +28,9 @@ BYTES_PER_NUMBER = 8
 
 COMPLETE_BIT = 0b1
 """Of the event status register: what was under way at `*OPC` has ended (IEEE 488.2, 10.18)."""
+
+_NEEDS_TIME = re.compile(r"unlevel|unlock|lock (lost|fail)|oven|temperature", re.IGNORECASE)
+"""What analysers queue that warm up, cool down, or look for their lock."""
 
 
 class ScpiAnalyser(Analyser):
@@ -126,7 +130,9 @@ class ScpiAnalyser(Analyser):
         errors = self._queued_errors()
         others = [error for error in errors if "overload" not in error.lower()]
         if others:
-            raise InstrumentError(self._name, f"reports {'; '.join(others)}", command="sweep")
+            text = "; ".join(others)
+            fault = Fault.NOT_READY if _NEEDS_TIME.search(text) else Fault.FAILED
+            raise InstrumentError(self._name, f"reports {text}", command="sweep", fault=fault)
         return bool(errors)
 
     # ------------------------------------------------------------------------------------------------ configuration

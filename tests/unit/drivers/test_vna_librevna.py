@@ -11,7 +11,7 @@ from labctl_simulators.instruments.vna.dut import Resonator
 from labctl_simulators.instruments.vna.engine import Engine
 from labctl_simulators.instruments.vna.librevna import VirtualLibreVna
 
-from labctl.contract.errors import InstrumentError
+from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.microwave import Segment, Sweep
 
 SWEEP = Sweep(("S21", "S11"), (Segment(3.2e9, 3.4e9, 5),), power_dbm=-15.0, if_bandwidth_hz=1000.0)
@@ -112,8 +112,9 @@ def test_a_flag_of_ill_health_is_an_error(flag: str, complaint: str, opened: Cal
     vna, virtual = opened()
     vna.configure(SWEEP)
     virtual.flags[flag] = True
-    with pytest.raises(InstrumentError, match=complaint):
+    with pytest.raises(InstrumentError, match=complaint) as raised:
         vna.sweep()
+    assert raised.value.fault is Fault.NOT_READY
     assert not virtual.engine.rf_on
 
 

@@ -15,7 +15,7 @@ from labctl_simulators.instruments.vna.rohde_schwarz import VirtualRohdeSchwarz
 from labctl_simulators.loopback.microwave_cavity import SimulatedCavity
 from labctl_simulators.loopback.microwave_settings import SimulatedCavitySettings
 
-from labctl.contract.errors import InputError, InstrumentError
+from labctl.contract.errors import Fault, InputError, InstrumentError
 from labctl.contract.microwave import Segment, Sweep
 from labctl.contract.units import parse_quantity
 
@@ -164,6 +164,36 @@ def test_an_error_after_the_sweep_is_told_and_the_power_goes_off(memory_link: Ca
     vna.configure(SWEEP)
     with pytest.raises(InstrumentError, match=r"reports \+104.*not found.*during sweep"):
         vna.sweep()
+    assert not virtual.engine.rf_on
+
+
+@pytest.mark.parametrize(
+    ("queued", "fault"),
+    [
+        (b'+222,"Source unleveled, port 1"', Fault.NOT_READY),
+        (b'+1,"Oven cold"', Fault.NOT_READY),
+        (b'+210,"Trigger ignored"', Fault.FAILED),
+    ],
+)
+def test_an_analyser_that_needs_time_is_told_from_one_that_fails(
+    queued: bytes, fault: Fault, memory_link: Callable[..., Any]
+) -> None:
+    virtual = VirtualKeysightPna(Engine(Resonator()))
+    waiting: list[bytes] = []
+
+    def execute(message: bytes) -> bytes | None:
+        if message.startswith(b"*OPC?"):
+            waiting.append(queued)
+        if message.startswith(b"SYST:ERR?") and waiting:
+            return waiting.pop() + b"\n"
+        return virtual.execute(message)
+
+    vna = pna(memory_link(execute))
+    vna.open()
+    vna.configure(SWEEP)
+    with pytest.raises(InstrumentError, match="reports") as raised:
+        vna.sweep()
+    assert raised.value.fault is fault
     assert not virtual.engine.rf_on
 
 

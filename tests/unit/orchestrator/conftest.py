@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from threadpoolctl import threadpool_limits
 
 from labctl.config.experiment import Experiment
+from labctl.config.rig import RecoverySettings
 from labctl.config.training import Training as TrainingSettings
 from labctl.contract.layer import PhysicalLayer
 from labctl.data.dataset import build_dataset
@@ -91,10 +92,12 @@ def make_task() -> Callable[..., Task]:
 
 @pytest.fixture(scope="session")
 def make_bench() -> Callable[[Sequence[PhysicalLayer]], Bench]:
-    """Put layers on a rig."""
+    """Put layers on a rig that is never opened again."""
+    recovery = RecoverySettings.model_validate({"attempts": 0, "rejected": {"attempts": 0}})
 
     def make(layers: Sequence[PhysicalLayer]) -> Bench:
-        return Bench({"main": Rig("main", {}, {layer.info.name: layer for layer in layers}, None)}, tuple(layers))
+        named = {layer.info.name: layer for layer in layers}
+        return Bench({"main": Rig("main", {}, named, None, recovery=recovery)}, tuple(layers))
 
     return make
 

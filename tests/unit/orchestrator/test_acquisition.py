@@ -205,9 +205,9 @@ def test_rejected_rows_and_no_others_are_repeated_counted_and_logged(
     assert acquisition.counters.rejected == 4
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "2 of 15 rows of instant rejected, repeating",
-        "1 of 2 rows of instant rejected, repeating",
-        "1 of 1 rows of instant rejected, repeating",
+        "2 of 15 rows of instant are measured again",
+        "1 of 2 rows of instant are measured again",
+        "1 of 1 rows of instant are measured again",
     ]
     rows = recorded(log)
     attempts = [(int(i), int(r), int(s)) for i, r, s in zip(rows.ids, rows.repeats, rows.status, strict=True)]

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from labctl.contract.errors import DriveError, InputError, InstrumentError, LabctlError
+from labctl.contract.errors import DriveError, Fault, InputError, InstrumentError, LabctlError
 from labctl.contract.messages import encode, read_message
 from labctl.rig.messages import HostDefectError, error_as_head, error_from_head
 
@@ -51,6 +51,7 @@ def test_a_message_that_was_cut_is_the_end() -> None:
         (InputError("wrong"), InputError),
         (LabctlError("cannot go on"), LabctlError),
         (InstrumentError("vna", "no answer", command="*IDN?"), InstrumentError),
+        (InstrumentError("vna", "it is hot", fault=Fault.NOT_READY), InstrumentError),
         (LinkLostError("vna", "the cable"), InstrumentError),
     ],
 )
@@ -63,6 +64,7 @@ def test_an_error_comes_back_as_itself(error: Exception, kind: type[Exception]) 
     if isinstance(error, InstrumentError):
         assert isinstance(returned, InstrumentError)
         assert (returned.instrument, returned.command) == (error.instrument, error.command)
+        assert returned.fault is error.fault
 
 
 def test_a_defect_comes_back_with_its_traceback() -> None:
