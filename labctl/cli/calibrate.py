@@ -12,6 +12,7 @@ from labctl.config.loading import load_rig
 from labctl.contract.calibration import write_calibration
 from labctl.contract.capabilities import Calibration
 from labctl.contract.errors import InputError
+from labctl.orchestrator.interlocks import require_content
 from labctl.rig.calibrating import calibratable, calibrate
 from labctl.rig.client import hosted
 from labctl.rig.rig import build_rig, opened
@@ -37,6 +38,7 @@ def command(rig: Path, only: str | None, overrides: tuple[str, ...], as_json: bo
         raise InputError(f"nothing in {rig} can be calibrated")
     written: dict[str, dict[str, object]] = {}
     served = hosted(loaded, built)
+    require_content([served])
     with opened([served]):
         for name in parts if only is None else (only,):
             calibration, when = calibrate(served, name), datetime.now().astimezone()

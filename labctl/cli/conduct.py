@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -24,11 +24,12 @@ from labctl.monitor.progress import PlainMonitor, Progress
 from labctl.monitor.status import session_facts
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.interlocks import interlocked
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import describe_bench
 from labctl.orchestrator.session import Monitor, train_and_test
 from labctl.orchestrator.stopping import ASKED, Stopped, StopRequest
-from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, interlock, stop_request, time_limit, watched
+from labctl.orchestrator.watching import PassLimit, Watch, disk_guard, stop_request, time_limit, watched
 from labctl.record.folder import LOG_NAME, REPORT_NAME
 from labctl.record.pruning import COSTS, prune
 from labctl.record.reader import LogReader
@@ -58,7 +59,7 @@ def take_to_its_end(
         log_file(folder) as passes,
         _shown(progress, quiet=quiet) as monitor,
         watched(stop, _watches(folder, stop, limits)),
-        interlocked(bench, log, stop),
+        interlocked(bench, log.append_event, stop),
     ):
         _log.info("%s: %s", "resuming" if progress.recorded else "starting", folder.name)
         listeners: list[RowListener] = [passes]
@@ -72,23 +73,6 @@ def _watches(folder: Path, stop: StopRequest, limits: Unattended) -> list[Watch]
     if limits.time_limit_s is not None:
         watches.append(time_limit(limits.time_limit_s))
     return watches
-
-
-@contextmanager
-def interlocked(bench: Bench, log: PassLog, stop: StopRequest) -> Generator[None]:
-    """Ask the rigs' interlocks before the body runs and while it does.
-
-    Raises `InstrumentError` when one is not content at the beginning.
-    """
-    watches: list[Watch] = []
-    for rig in bench.rigs.values():
-        for name, settings in rig.interlocks.items():
-            watch = interlock(name, settings, log.append_event)
-            if (reason := watch()) is not None:
-                raise InstrumentError(f"rig {rig.name}", reason)
-            watches.append(watch)
-    with watched(stop, watches) if watches else nullcontext():
-        yield
 
 
 def limited(loaded: LoadedExperiment, **given: float | None) -> Unattended:

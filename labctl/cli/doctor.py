@@ -9,6 +9,7 @@ import click
 from labctl.cli import findings, options
 from labctl.cli.main import EXIT_INSTRUMENT
 from labctl.config.loading import load_rig
+from labctl.orchestrator.interlocks import require_content
 from labctl.rig.client import hosted
 from labctl.rig.doctor import examine
 from labctl.rig.examined import Examined, examined_as_json
@@ -28,6 +29,7 @@ def command(rig: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     loaded = load_rig(rig, overrides)
     built = hosted(loaded, build_rig(loaded))
     report: list[Examined] = []
+    require_content([built])
     with put_away([built]):
         for examined in examine(built, loaded):
             report.append(examined)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -219,9 +220,9 @@ def _result_of(reader: LogReader) -> dict[str, object]:
 
 
 def _recoveries(reader: LogReader) -> dict[str, int]:
-    """Return how often a rig was opened again in mid-run, by the kind of failure."""
-    faults = [event.detail.get("fault", Fault.FAILED) for event in reader.events() if event.kind == "waiting"]
-    return {fault.value: faults.count(fault) for fault in Fault if fault in faults}
+    """Return how often a rig was opened again in mid-run, by the kind of failure, or because of an interlock."""
+    faults = [event.detail.get("fault", Fault.FAILED.value) for event in reader.events() if event.kind == "waiting"]
+    return dict(Counter(faults))
 
 
 def _time(time_s: float) -> str:

@@ -16,6 +16,7 @@ from labctl.contract.layer import Stop
 from labctl.monitor.logfile import log_file
 from labctl.orchestrator.assembly import Bench, Task, build_bench
 from labctl.orchestrator.inference import check_fit, load_trained
+from labctl.orchestrator.interlocks import interlocked
 from labctl.orchestrator.runs import continue_run, reopen, reopen_task
 from labctl.orchestrator.stopping import ASKED, Stopped, stop_on_signals
 from labctl.orchestrator.watching import disk_guard, stop_request, watched
@@ -65,6 +66,7 @@ def in_use(trained: Trained) -> Generator[tuple[PassLog, Stop]]:
             watched(stop, [stop_request(trained.folder, stop), disk_guard(trained.folder, least_bytes)]),
             log_file(trained.folder),
             opened(trained.bench.rigs.values()),
+            interlocked(trained.bench, log.append_event, stop),
         ):
             yield log, stop
     except Stopped as reason:

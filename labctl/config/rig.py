@@ -116,13 +116,20 @@ class Interlock(Settings):
     """A command that says whether a run may go on: a thermometer, a door switch, a level meter.
 
     It ends with code 0 when all is well; any other code, or no answer in time, ends the run as a stop does, hardware
-    safe. What it prints is logged with the run.
+    safe, or lets it wait. What it prints is logged with the run.
     """
 
     command: tuple[str, ...] = Field(min_length=1, description="program and arguments")
     every_s: Annotated[Seconds, Field(gt=0)] = Field(alias="every", default=60.0, description="time between two looks")
     timeout_s: Annotated[Seconds, Field(gt=0, le=600)] = Field(
         alias="timeout", default=10.0, description="time it may take to answer"
+    )
+    then: Literal["stop", "pause"] = Field(
+        default="stop",
+        description="what a run does when it is not well: stop, or make everything safe and wait until it is",
+    )
+    longest_pause_s: Annotated[Seconds, Field(gt=0)] = Field(
+        alias="longest_pause", default=43200.0, description="how long a run that waits does so before it stops"
     )
 
 

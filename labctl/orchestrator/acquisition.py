@@ -35,7 +35,7 @@ from labctl.orchestrator.references import LOOKS, DriftGuard
 from labctl.orchestrator.stopping import stopped
 from labctl.orchestrator.stored_rows import SentDrives
 from labctl.orchestrator.switching import Switching
-from labctl.orchestrator.together import Sending, measured
+from labctl.orchestrator.together import Either, Sending, measured
 from labctl.record.passes import REPEATS_PER_ID, PassRows
 
 _OK = int(RowStatus.OK)
@@ -50,6 +50,26 @@ Recover = Callable[[PhysicalLayer, InstrumentError, int], None]
 
 def _give_up(_layer: PhysicalLayer, failure: InstrumentError, _good_rows: int) -> None:
     raise failure
+
+
+class Hold(Protocol):
+    """Says when layers must rest."""
+
+    def is_set(self) -> bool:
+        """Return whether they must rest now; the pass under way may end."""
+        ...
+
+    def take(self) -> None:
+        """Return when they may work and are open again. Raises `InstrumentError` when one does not open."""
+        ...
+
+
+class _NoHold:
+    def is_set(self) -> bool:
+        return False
+
+    def take(self) -> None:
+        """Nothing is to be waited for."""
 
 
 Disturb = Callable[[int, Responses], Responses]
@@ -124,7 +144,8 @@ class Acquisition:
     `infos` has one entry per block; `layers` likewise, or is None when only recorded rows may be used. `simulators`
     are open layers to ask for derivatives, which no log holds; unless given, `layers`. `on_rows` is called after every
     chunk of rows. A `guard` looks at the layers every now and then; `recover` is called when one fails, `pace` before
-    hardware is sent the rows of a request; `disturb` has every chunk in its hands before it is recorded.
+    hardware is sent the rows of a request; `disturb` has every chunk in its hands before it is recorded. While `hold`
+    is set nothing is measured.
     """
 
     def __init__(
@@ -142,6 +163,7 @@ class Acquisition:
         on_rows: Callable[[Counters], None] | None = None,
         guard: DriftGuard | None = None,
         recover: Recover = _give_up,
+        hold: Hold | None = None,
         disturb: Disturb = _leave_alone,
         pace: Callable[[], None] = lambda: None,
     ) -> None:
@@ -159,6 +181,7 @@ class Acquisition:
         self._on_rows = on_rows
         self._guard = guard
         self._recover = recover
+        self._hold = hold or _NoHold()
         self._disturb = disturb
         self._pace = pace
         self._generator = np.random.default_rng(0)
@@ -301,12 +324,13 @@ class Acquisition:
             answer.last_repeat = min(answer.repeat + self._retries, REPEATS_PER_ID - 1)
         while answers:
             self.heed_stop()
+            self._rest_if_told(self._layers)
             for answer in answers:
                 self.counters.sent_hardware_s += self._switching.use(answer.rows.block)
             failures = self._attempt(self._layers, answers)
             for layer, failure in failures:
                 self._recover_from(failure, layer, self._layers)
-            if failures:  # they were none of the rows' own, nor of those that were broken off with them
+            if failures or self._hold.is_set():  # none of the rows' own, nor of those that were broken off with them
                 for answer in answers:
                     answer.last_repeat = min(answer.last_repeat + 1, REPEATS_PER_ID - 1)
             answers = [answer for answer in answers if not answer.complete]
@@ -332,6 +356,19 @@ class Acquisition:
                 raise failure
             self._recover_from(failure, layer, layers)
             answer.last_repeat = min(answer.repeat + self._retries, REPEATS_PER_ID - 1)
+
+    def _rest_if_told(self, layers: Sequence[PhysicalLayer]) -> None:
+        """Let the layers rest when they must; they are in the state they were held in afterwards."""
+        if not self._hold.is_set():
+            return
+        try:
+            self._hold.take()
+        except InstrumentError as failure:
+            self._recover_from(failure, layers[0], layers)
+        else:
+            self._write_again(layers)
+            for layer in layers:
+                self._hold_state(layer)
 
     def _recover_from(self, failure: InstrumentError, layer: PhysicalLayer, layers: Sequence[PhysicalLayer]) -> None:
         """Return when `layer` works again, in the state it was held in. Raises `InstrumentError` when it does not."""
@@ -380,7 +417,7 @@ class Acquisition:
             sendings.append(Sending(layers[rows.block], rows.drives.take(pending, axis=0), rows.first_id + pending))
         failures: list[tuple[PhysicalLayer, InstrumentError]] = []
         spent_s = [0.0] * len(sendings)
-        with closing(measured(sendings, self._stop)) as chunks:
+        with closing(measured(sendings, Either(self._stop, self._hold))) as chunks:
             for number, chunk in chunks:
                 layer, longest_s = sendings[number].layer, max(spent_s)
                 if isinstance(chunk, InstrumentError):

@@ -1,7 +1,7 @@
 """Puts an experiment together: data, rigs, network and rule, checked against one another before anything is opened."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from labctl.learning.rules import make_rule
 from labctl.network.label import Vectors
 from labctl.network.network import MisfitError, build_network
 from labctl.orchestrator.acquisition import Acquisition
+from labctl.orchestrator.holdup import Holdup
 from labctl.orchestrator.pipelined import Pipelined, why_not_pipelined
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.record.bundle import read_bundle
@@ -69,12 +70,14 @@ class Task:
 class Bench:
     """The hardware of an experiment: its rigs by role, and the layer of each block.
 
-    `replayed` says, as JSON values, which run's record answers in place of hardware, if one does.
+    `replayed` says, as JSON values, which run's record answers in place of hardware, if one does; `holdup` whether it
+    must rest.
     """
 
     rigs: Mapping[str, Rig]
     layers: tuple[PhysicalLayer, ...]
     replayed: Mapping[str, Any] | None = None
+    holdup: Holdup = field(default_factory=Holdup)
 
     @property
     def infos(self) -> tuple[LayerInfo, ...]:

@@ -14,7 +14,7 @@ from labctl.network.randomness import named_generator
 from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.evaluation import Evaluation, score_samples
-from labctl.orchestrator.recovery import Recovery
+from labctl.orchestrator.recovery import Recovery, Rest
 from labctl.orchestrator.schedules import Joint
 from labctl.orchestrator.session import made_safe_ending, make_guard, result, test
 from labctl.record.reader import LogReader
@@ -100,6 +100,7 @@ def _acquisition(task: Task, bench: Bench, log: PassLog, stop: Stop) -> Acquisit
         first_id=first_id,
         guard=guard,
         recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
+        hold=Rest(bench, log.path.parent.name, log.append_event, stop),
     )
 
 

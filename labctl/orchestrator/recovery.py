@@ -1,8 +1,9 @@
-"""What becomes of a run whose instrument fails: the rig is opened again, as often as its file allows."""
+"""What becomes of a run whose instrument fails, or whose bench must rest: the rig is opened again when it may be."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from labctl.config.rig import Patience
@@ -11,6 +12,8 @@ from labctl.contract.layer import PhysicalLayer, Stop
 from labctl.orchestrator.assembly import Bench
 from labctl.orchestrator.stopping import pause
 from labctl.rig.rig import Rig, close_parts, make_parts_safe, name_run, open_parts
+
+POLL_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -70,10 +73,48 @@ class Recovery:
         reason = f"{failure}; attempt {attempt} of {patience.attempts} in {pause_s:g} s"
         _log.warning("rig %s: %s", rig.name, reason)
         self._note("waiting", {"rig": rig.name, "fault": failure.fault, "reason": reason})
-        make_parts_safe([rig])
-        close_parts([rig])
-        pause(pause_s, self._stop)
-        open_parts([rig])
-        name_run([rig], self._run)
+        with _at_rest([rig], self._run):
+            pause(pause_s, self._stop)
         _log.warning("rig %s is open again", rig.name)
         self._note("going on", {"rig": rig.name, "attempts": attempt})
+
+
+class Rest:
+    """Lets a bench rest while something holds it up; `note` keeps when that began and ended."""
+
+    def __init__(self, bench: Bench, run: str, note: Note, stop: Stop) -> None:
+        self._bench = bench
+        self._run = run
+        self._note = note
+        self._stop = stop
+
+    def is_set(self) -> bool:
+        """Return whether it must rest now."""
+        return self._bench.holdup.is_set()
+
+    def take(self) -> None:
+        """Return when all rigs have rested, safe and closed, and are open again.
+
+        Raises `InstrumentError` when one does not open, `Stopped` when asked to stop meanwhile.
+        """
+        holdup = self._bench.holdup
+        rigs = self._bench.rigs.values()
+        reason = f"{'; '.join(holdup.reasons) or 'an interlock was not content'}; going on when it is content again"
+        _log.warning("%s", reason)
+        self._note("waiting", {"fault": "interlock", "reason": reason})
+        with _at_rest(rigs, self._run):
+            while holdup.reasons:
+                pause(POLL_S, self._stop)
+        holdup.end()
+        _log.warning("all rigs are open again")
+        self._note("going on", {})
+
+
+@contextmanager
+def _at_rest(rigs: Collection[Rig], run: str) -> Generator[None]:
+    """Have `rigs` safe and closed while the body runs, and open again when it has ended well."""
+    make_parts_safe(rigs)
+    close_parts(rigs)
+    yield
+    open_parts(rigs)
+    name_run(rigs, run)

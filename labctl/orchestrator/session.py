@@ -19,7 +19,7 @@ from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.cadence import Cadence
 from labctl.orchestrator.disturbing import DISTURBED, Disturber
 from labctl.orchestrator.evaluation import Evaluation, score_samples
-from labctl.orchestrator.recovery import Recovery
+from labctl.orchestrator.recovery import Recovery, Rest
 from labctl.orchestrator.references import DriftGuard, Note
 from labctl.orchestrator.replay import RecordedRows
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
@@ -91,6 +91,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             on_rows=monitor.rows_done,
             guard=guard,
             recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
+            hold=Rest(bench, log.path.parent.name, log.append_event, stop),
             disturb=disturber.disturbed,
             pace=_make_pace(task, bench, log, stop),
         )

@@ -30,7 +30,7 @@ _Told = tuple[int, Responses | BaseException | None]
 """Of the sending of that number: a chunk, what it failed with, or None at its end."""
 
 
-class _Either:
+class Either:
     """Asks for an end when one of two does."""
 
     def __init__(self, first: Stop, second: Stop) -> None:
@@ -54,7 +54,7 @@ def measured(sendings: Sequence[Sending], stop: Stop) -> Generator[tuple[int, Re
         return
     halt = Event()
     told: SimpleQueue[_Told] = SimpleQueue()
-    threads = [_begin(number, sending, _Either(stop, halt), told) for number, sending in enumerate(sendings)]
+    threads = [_begin(number, sending, Either(stop, halt), told) for number, sending in enumerate(sendings)]
     left = len(threads)
     try:
         while left:

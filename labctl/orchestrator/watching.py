@@ -6,7 +6,6 @@ Watches are asked from a thread of their own, so that nothing they wait for dela
 import json
 import logging
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 
-from labctl.config.rig import Interlock
 from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.stopping import StopRequest
 from labctl.record.owner import this_process
@@ -108,31 +106,6 @@ def ask_to_stop(folder: Path, *, at_once: bool = False) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(request), encoding="utf-8")
     partial.replace(file)
-
-
-def interlock(name: str, settings: Interlock, note: Callable[[str, object], None]) -> Watch:
-    """Watch what a command says; each of its readings is noted."""
-    next_s = time.monotonic()
-
-    def look() -> str | None:
-        nonlocal next_s
-        if time.monotonic() < next_s:
-            return None
-        next_s = time.monotonic() + settings.every_s
-        try:
-            done = subprocess.run(  # noqa: S603 - the rig file's own
-                settings.command, capture_output=True, text=True, timeout=settings.timeout_s, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"interlock {name} has not answered within {settings.timeout_s:g} s"
-        except OSError as error:
-            return f"interlock {name} cannot be asked: {error}"
-        reading = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
-        said = reading[0] if reading else f"code {done.returncode}"
-        note("interlock", {"name": name, "well": done.returncode == 0, "reading": said})
-        return None if done.returncode == 0 else f"interlock {name} says: {said}"
-
-    return look
 
 
 class PassLimit:

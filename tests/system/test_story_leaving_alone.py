@@ -223,6 +223,52 @@ def test_a_door_is_opened(labctl: "Labctl", slow: Path, desk: Path) -> None:
     assert len(said) == 2
 
 
+LID = "import os, sys; ok = os.path.exists('closed'); print('closed' if ok else 'open'); sys.exit(not ok)"
+
+
+def with_a_lid(rig: Path, before: str, **settings: str) -> None:
+    """Give a rig an interlock that is content while the file `closed` exists."""
+    lock = json.dumps({"lid": {"command": [sys.executable, "-c", LID], "every": "100 ms", **settings}})
+    replaced(rig, before, f"interlocks: {lock}\n{before}")
+
+
+def test_a_door_is_opened_for_a_moment(labctl: "Labctl", bench: Path) -> None:
+    """Somebody looks into the box, closes it again, and goes home. The night is not lost, and nothing sounded."""
+    replaced(bench / "desk.yaml", "unplugged_at: 200", "pass: 20 ms")
+    with_a_lid(bench / "desk.yaml", "layers:", then="pause")
+    (bench / "closed").touch()
+    going = labctl.start("run", "wine.yaml")
+    going.until_passes(20)
+    (bench / "closed").unlink()
+    going.until(lambda: status(labctl)["state"] == "waiting")
+    assert "interlock lid says: open; going on when it is content again" in labctl.quick("status").out
+    assert (bench / "SAFE").exists()
+    assert not (bench / "OPEN").exists()
+    (bench / "closed").touch()
+    assert f"{ALL_PASSES} passes" in going.ends(0).out
+    shown = labctl.quick("runs", "show", "latest", "--json").json
+    assert shown["recoveries"] == {"interlock": 1}
+    assert "equal bit for bit" in labctl.quick("runs", "verify", "latest").out
+
+
+def test_a_door_that_stays_open(labctl: "Labctl", bench: Path) -> None:
+    """Then the run stops. And nothing else may use the bench meanwhile, however small."""
+    replaced(bench / "desk.yaml", "unplugged_at: 200", "pass: 20 ms")
+    with_a_lid(bench / "desk.yaml", "layers:", then="pause", longest_pause="300 ms")
+    (bench / "closed").touch()
+    going = labctl.start("run", "wine.yaml")
+    going.until_passes(20)
+    (bench / "closed").unlink()
+    assert "stopped, as interlock lid says: open, for 0.3 s; every pass is recorded" in going.ends(5).err
+    (bench / "closed").touch()
+    assert f"{ALL_PASSES} passes" in labctl("resume", "latest").out
+    (bench / "closed").unlink()
+    for command in (["evaluate", "latest"], ["doctor", "desk.yaml"]):
+        assert "interlock lid says: open" in labctl(*command, code=3).err
+    assert (bench / "SAFE").exists()
+    assert not (bench / "OPEN").exists()
+
+
 def test_passes_at_equal_distances(labctl: "Labctl", desk: Path) -> None:
     """The amplifier warms with every burst. Batches begin at a fixed rate, and I am told when that cannot be kept."""
     joint = ["--set", "training.schedule=joint", "--set", "training.epochs=1", "--set", "name=paced"]

@@ -1,0 +1,30 @@
+"""What holds a bench up for a while, such as an open door."""
+
+
+class Holdup:
+    """Why hardware must rest, by who says so. Set from the first reason until `end`. Usable from several threads."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._is_set = False
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return what there is against going on now."""
+        return tuple(self._reasons.values())
+
+    def tell(self, name: str, reason: str | None) -> None:
+        """Take over what `name` has against going on, None for nothing."""
+        if reason is None:
+            self._reasons.pop(name, None)
+            return
+        self._reasons[name] = reason
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        """Return whether hardware must rest, or has to be brought back from a rest."""
+        return self._is_set
+
+    def end(self) -> None:
+        """Take note that hardware works again."""
+        self._is_set = False
