@@ -4,13 +4,16 @@
 Adam) in float32, with the rows of one batch, positive and negative passes together: 206 rows are 103 pairs. Its value
 is PyTorch's time over labctl's (`training.arithmetic: fused`), both on one thread and measured in turns; of the ways
 to write it in PyTorch (benchmarks/torch_update.py) the one with the smallest median is taken. PyTorch is no dependency
-of labctl: install it beside labctl (`pip install torch`), else these rows are left out.
+of labctl: install it beside labctl (`pip install torch`), else these rows are left out. Beside the value stand the same
+against PyTorch's Adam as it comes, without `foreach` or `fused`, and what would be reached if an update were its two
+matrix products and nothing else.
 
 `speed.threads.ROWSxFEATURESxUNITS` is the time of the same update on one thread over that on two: what a second thread
 would bring to a run, where a second run on it brings 2. `speed.sim.*` are passes through the layers of configs/rigs as
 they are, noise and camera included, on one thread, per second of wall time; beside it the same per second of processor
 time, which other load on the machine lowers less. `speed.memory_growth_mb` is by how much resident memory grows over 50
-epochs of a recorded training, in a process of its own.
+epochs of a recorded training, in a process of its own, after 100 in which SQLite's caches fill; beside it stands the
+growth while they do, from epoch 20 on.
 """
 
 import gc
@@ -59,7 +62,7 @@ RIGS = harness.ROOT / "configs" / "rigs"
 SIMULATED = {"acoustic": "sim_acoustic.yaml", "microwave": "sim_microwave.yaml", "optics": "sim_optics.yaml"}
 LAYERS = {"acoustic": "cavity", "microwave": "cavity", "optics": "bench"}
 
-WARM_UP_EPOCHS, EPOCHS = 20, 50
+COLD_EPOCHS, WARM_UP_EPOCHS, EPOCHS = 20, 100, 50
 
 Shape = tuple[int, int, int]
 
@@ -142,6 +145,7 @@ def update_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
     """Return the row on one shape: PyTorch's time over labctl's, repeat by repeat."""
     weights, features, reference = drawn(shape)
     own = {f"labctl_{arithmetic}": labctl_update(shape, arithmetic) for arithmetic in ("fused", "numpy")}
+    own["products"] = matrix_products(weights, features)
     rivals = torch_update.rivals(weights, features, reference, THETA, LR)
     steps = own | {name: rival.step for name, rival in rivals.items()}
     times = in_turns(steps, repeats=repeats, block_s=block_s)
@@ -149,15 +153,29 @@ def update_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
     ranked = sorted(rivals, key=medians.__getitem__)
     torch, fused, plain = times[ranked[0]], times["labctl_fused"], times["labctl_numpy"]
     low, median, high = np.quantile(torch.wall / fused.wall, (0.025, 0.5, 0.975)).tolist()
+    as_it_comes = min(medians[name] for name in rivals if name.startswith("adam_bias"))
     by_processor = {name: float(np.median(each.processor)) for name, each in times.items()}
     baselines = {
         "of_labctl_numpy": float(np.median(torch.wall / plain.wall)),
+        "of_matrix_products_alone": float(np.median(torch.wall / times["products"].wall)),
+        "against_adam_as_it_comes": as_it_comes / medians["labctl_fused"],
         "by_processor_time": min(by_processor[name] for name in rivals) / by_processor["labctl_fused"],
         "labctl_fused_us": medians["labctl_fused"],
         "labctl_numpy_us": medians["labctl_numpy"],
         **{f"torch_{name}_us": medians[name] for name in ranked},
     }
     return Row(_row_id("update", shape), median, low, high, repeats, "torch/labctl", baselines)
+
+
+def matrix_products(weights: NDArray[np.float32], features: NDArray[np.float32]) -> Callable[[], None]:
+    """Return the two matrix products of an update: outputs of all rows, and the gradient from what became of them."""
+    outputs, gradient = np.empty((len(weights), len(features)), np.float32), np.empty_like(weights)
+
+    def step() -> None:
+        np.dot(weights, features.T, out=outputs)
+        np.dot(outputs, features, out=gradient)
+
+    return step
 
 
 def threads_row(shape: Shape, *, repeats: int, block_s: float) -> Row:
@@ -224,7 +242,7 @@ class MemoryWatch(Observer):
     @override
     def epoch_done(self, epoch: int, metrics: Metrics) -> None:
         """Look at memory."""
-        if epoch in (WARM_UP_EPOCHS, WARM_UP_EPOCHS + EPOCHS):
+        if epoch in (COLD_EPOCHS, WARM_UP_EPOCHS, WARM_UP_EPOCHS + EPOCHS):
             gc.collect()
             self.resident_mb[epoch] = resident_mb()
 
@@ -235,8 +253,8 @@ def resident_mb() -> float:
     return pages * mmap.PAGESIZE / 1e6
 
 
-def memory_growth_mb(arithmetic: str) -> float:
-    """Return the growth of resident memory over a recorded training of 200 samples, schedule joint."""
+def memory_growth_mb(arithmetic: str) -> tuple[float, float]:
+    """Return the growth of resident memory over a recorded training of 200 samples, warm and while warming up."""
     n, width, classes = 200, 20, 5
     rng = np.random.default_rng(0)
     layer, watch = InstantLayer(width, width), MemoryWatch()
@@ -269,15 +287,15 @@ def memory_growth_mb(arithmetic: str) -> float:
             record=log,
             observer=watch,
         ).run()
-    begin_mb, end_mb = watch.resident_mb.values()
-    return end_mb - begin_mb
+    cold_mb, warm_mb, end_mb = watch.resident_mb.values()
+    return end_mb - warm_mb, warm_mb - cold_mb
 
 
 def memory_row(*, repeats: int) -> Row:
     """Return the row on memory; every training has a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
-        growths = list(processes.map(memory_growth_mb, ["numpy"] * repeats))
-    return over_repeats("speed.memory_growth_mb", growths, "MB")
+        warm, warming = zip(*processes.map(memory_growth_mb, ["numpy"] * repeats), strict=True)
+    return over_repeats("speed.memory_growth_mb", list(warm), "MB", {"while_caches_fill": float(np.median(warming))})
 
 
 def measure(*, quick: bool) -> list[Row]:
