@@ -48,6 +48,10 @@ class LoopbackError(Exception):
     """The loopback cannot be used; the message says why."""
 
 
+class TornError(LoopbackError):
+    """What the loopback returns is not what it was sent; on a busy computer samples may have been lost."""
+
+
 class Verdict(Enum):
     """What the loopback says of a recording."""
 
@@ -143,7 +147,7 @@ def learn(recordings: list[Signal], numbers: list[int], frames: int, level: floa
     if max(np.abs(heard).max() for heard in recordings) > 0.99:
         raise LoopbackError("the loopback is clipped; lower its level, or the gain of its input")
     if max(flaws) > WORST_PATH or np.ptp(shifts) > MOVED_SAMPLES:
-        raise LoopbackError(
+        raise TornError(
             f"what the loopback returns is no delayed copy of what it is sent ({max(flaws):.0%} of it differ, delays "
             f"differ by {np.ptp(shifts):.2g} samples): is it an electrical cable, and are effects and mixing off?"
         )

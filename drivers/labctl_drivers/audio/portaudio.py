@@ -15,9 +15,19 @@ from labctl.contract.driver import BuildContext, InstrumentDriver
 from labctl.contract.errors import Fault, InstrumentError, SettingError
 from labctl_drivers.audio.calibration import evaluate, sweeps
 from labctl_drivers.audio.engine_process import EngineLostError, EngineMutedError, EngineProcess
-from labctl_drivers.audio.loopback import LEAST_SAMPLES, MOVED_SAMPLES, Heard, Loopback, LoopbackError, Verdict, marker
+from labctl_drivers.audio.loopback import (
+    LEAST_SAMPLES,
+    MOVED_SAMPLES,
+    Heard,
+    Loopback,
+    LoopbackError,
+    Path,
+    TornError,
+    Verdict,
+    marker,
+)
 from labctl_drivers.audio.probing import find_path
-from labctl_drivers.audio.settings import PortAudioSettings
+from labctl_drivers.audio.settings import LoopbackSettings, PortAudioSettings
 
 CLIP_LEVEL = 0.99
 """A sample beyond this fraction of full scale is taken as clipped."""
@@ -36,6 +46,7 @@ LEAST_AHEAD = 2
 """Bursts are sent ahead of the hardware until so much, and at least so many, are waiting."""
 
 CALIBRATION_TRIES = 3
+ALIGNMENT_TRIES = 3
 
 _log = logging.getLogger(__name__)
 
@@ -231,8 +242,18 @@ class PortAudioInterface:
         if wired is None:
             engine.set_delay(self._stated_delay)
             return
-        path = find_path(engine, self._settings, wired)
-        self._loopback = Loopback(path, 10.0 ** (wired.level_dbfs / 20.0))
+        self._loopback = Loopback(self._path(engine, wired), 10.0 ** (wired.level_dbfs / 20.0))
+
+    def _path(self, engine: EngineProcess, wired: LoopbackSettings) -> Path:
+        """Return how the loopback goes."""
+        tries = ALIGNMENT_TRIES
+        while True:
+            try:
+                return find_path(engine, self._settings, wired)
+            except TornError:
+                tries -= 1
+                if not tries:
+                    raise
 
     def _send(self, engine: EngineProcess, burst: Burst) -> _Sent:
         """Send a burst with its marker."""

@@ -22,6 +22,9 @@ Real = NDArray[np.float64]
 AXIS_TOLERANCE = 1e-6
 """An analyser may round a frequency to its synthesiser's steps by this fraction, not more."""
 
+INSIST_S, INSIST_EVERY_S = 0.5, 0.02
+"""How long a link is tried that fails when the power must go off; the guard of the rig's host has 2 s for all."""
+
 SIMULATOR_MARK = "VIRTUAL"
 """Simulated analysers have it in their identification."""
 
@@ -194,17 +197,26 @@ class Analyser(ABC):
         return self.read()
 
     def make_safe(self) -> None:
-        """Switch the power off and stop, also under a sweep of another thread; a link that fails is tried twice.
+        """Switch the power off and stop, also under a sweep of another thread.
 
-        Raises `InstrumentError` when it is open and cannot be told.
+        A link that fails is tried twice, and for as long as `INSIST_S`: an instrument that has just lost a connection
+        may turn away the next one. Raises `InstrumentError` when it is open and cannot be told.
         """
         self._power_is_on = self._is_armed = False
         if self._limits is None:
             return
-        try:
-            self._switch_power_off()
-        except InstrumentError:
-            self._switch_power_off()
+        insist_until_s = time.monotonic() + INSIST_S
+        is_first = True
+        while True:
+            try:
+                self._switch_power_off()
+            except InstrumentError:
+                if not is_first and time.monotonic() >= insist_until_s:
+                    raise
+                is_first = False
+                time.sleep(INSIST_EVERY_S)
+            else:
+                return
 
     def close(self) -> None:
         """Release the link."""
