@@ -18,7 +18,7 @@ RINGS_S = 0.2
 
 @pytest.fixture(scope="module")
 def audio() -> Iterator[Wired]:
-    with wired(patience_s=0.5) as bench:
+    with wired(patience_s=1.5) as bench:
         yield bench
 
 

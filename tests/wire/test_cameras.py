@@ -105,6 +105,49 @@ def traffic() -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def synchronised(camera: GigeCamera) -> Iterator[None]:
+    """Wire a modulator's trigger output to the camera's input: a pulse for every picture of the display."""
+    ended = threading.Event()
+
+    def pulse() -> None:
+        while not ended.wait(0.02):
+            camera.pulse()
+
+    thread = threading.Thread(target=pulse)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.fixture
+def line_bench() -> Iterator[OpticalBench]:
+    drivers = {**DRIVERS, "camera": ("camera.aravis", aravis.DRIVER)}
+    settings = {"address": "127.0.0.1", "frame_rate_limit": "1 kHz", "trigger": {"source": "Line0"}}
+    with optical_bench(drivers=drivers, camera=settings) as bench:
+        yield bench
+
+
+def test_a_camera_that_the_modulator_triggers(line_bench: OpticalBench) -> None:
+    layer, rows = line_bench.layer(overlap=False), line_bench.drives(12)
+    camera = line_bench.virtual.camera
+    assert isinstance(camera, GigeCamera)
+    with synchronised(camera):
+        layer.open()
+        chunks = list(layer.measure(rows, np.arange(12), stop=threading.Event()))
+    (expected,) = line_bench.twin.measure(rows, np.arange(12), stop=threading.Event())
+    np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), expected.values)
+    assert not line_bench.camera.counts
+
+
+def test_a_trigger_cable_that_is_not_plugged_in(line_bench: OpticalBench) -> None:
+    with pytest.raises(InstrumentError, match=r"no picture arrives: does the trigger's cable carry a signal\?"):
+        line_bench.layer(overlap=False).open()
+
+
 def test_a_virtual_camera_never_shares_the_address_of_another(gige_bench: OpticalBench) -> None:
     first = gige_bench.virtual.camera
     assert isinstance(first, GigeCamera)

@@ -55,6 +55,8 @@ class AravisSource:
     id_period: int | None = 65535
     """GigE Vision numbers pictures by 16 bits and leaves out 0."""
 
+    streams = True
+
     def __init__(self, settings: AravisSettings, name: str) -> None:
         self.fires = settings.trigger.is_software
         self._settings = settings

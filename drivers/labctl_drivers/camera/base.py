@@ -44,6 +44,9 @@ class FrameSource(Protocol):
     fires: bool
     """Whether exposures begin on command; else they come by themselves: an external trigger, or a stream."""
 
+    streams: bool
+    """Whether pictures of exposures that come by themselves wait until they are fetched."""
+
     def connect(self) -> str:
         """Connect, configure, read back; return make, model, serial number and firmware. Raises `InstrumentError`."""
         ...
@@ -129,7 +132,12 @@ class SourcedCamera:
     @property
     def expose_s(self) -> float:
         """Return how long `expose` nominally takes."""
-        return (1 + self._settings.discard) * (self._settings.start_delay_s + self._settings.exposure_s)
+        return self._exposures_each * (self._settings.start_delay_s + self._settings.exposure_s)
+
+    @property
+    def _exposures_each(self) -> int:
+        """Return how many exposures one picture takes: of those that come by themselves, one is on its way."""
+        return 1 + self._settings.discard + (self._source.streams and not self._source.fires)
 
     def open(self) -> None:
         """Connect, configure and begin to acquire; does nothing when already open. Raises `InstrumentError`."""
@@ -197,11 +205,17 @@ class SourcedCamera:
                 self._fired += 1
                 self._clock.sleep_s(self._settings.start_delay_s + self._settings.exposure_s)
         if not self._source.fires:
-            self._taken = self._frame(self._first_begun_after(time.time()))
+            self._taken = self._frame(self._first_begun_from_now())
 
-    def _first_begun_after(self, begin_s: float) -> RawFrame:
-        """Return the picture that counts of a camera that exposes by itself; those begun before do not."""
-        wanted = 1 + self._settings.discard
+    def _first_begun_from_now(self) -> RawFrame:
+        """Return the picture that counts of a camera that exposes by itself; those begun before do not.
+
+        What waits was exposed before. So may the next one have been, whenever it arrives: it was on its way.
+        """
+        while self._source.streams and self._source.fetch(0.0) is not None:
+            pass
+        begin_s = time.time()
+        wanted = self._exposures_each
         while True:
             raw = self._source.fetch(
                 self._settings.start_delay_s + self._settings.exposure_s + self._settings.timeout_s

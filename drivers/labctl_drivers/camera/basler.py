@@ -29,6 +29,7 @@ class BaslerSource:
     """A `FrameSource` on pypylon."""
 
     id_period: int | None = None
+    streams = True
 
     def __init__(self, settings: BaslerSettings, name: str) -> None:
         self.fires = settings.trigger.is_software

@@ -28,6 +28,7 @@ class GentlSource:
     """A `FrameSource` on harvesters, with a time-out on everything that waits: an unplugged camera never answers."""
 
     id_period: int | None = None
+    streams = True
 
     def __init__(self, settings: GentlSettings, name: str) -> None:
         self.fires = settings.trigger.is_software

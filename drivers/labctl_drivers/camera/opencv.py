@@ -32,6 +32,7 @@ class OpenCvSource:
     """A `FrameSource` on OpenCV."""
 
     id_period: int | None = None
+    streams = False
     fires = False
 
     def __init__(self, settings: OpenCvSettings, name: str) -> None:

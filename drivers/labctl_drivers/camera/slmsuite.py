@@ -28,6 +28,7 @@ class SlmsuiteSource:
     """A `FrameSource` on an slmsuite camera, whose pictures have no numbers: one counts when it was begun in time."""
 
     id_period: int | None = None
+    streams = False
     fires = False
 
     def __init__(self, settings: SlmsuiteCameraSettings, name: str) -> None:

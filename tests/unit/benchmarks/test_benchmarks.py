@@ -216,7 +216,10 @@ def test_a_simulated_layer_is_timed_as_its_rig_describes_it(name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
-def test_memory_growth_is_that_between_two_epochs(monkeypatch):
-    monkeypatch.setattr(speed, "WARM_UP_EPOCHS", 1)
+def test_memory_growth_is_that_between_epochs(monkeypatch):
+    monkeypatch.setattr(speed, "COLD_EPOCHS", 1)
+    monkeypatch.setattr(speed, "WARM_UP_EPOCHS", 2)
     monkeypatch.setattr(speed, "EPOCHS", 2)
-    assert math.isfinite(speed.memory_growth_mb("numpy"))
+    resident = iter([100.0, 130.0, 131.5])
+    monkeypatch.setattr(speed, "resident_mb", lambda: next(resident))
+    assert speed.memory_growth_mb("numpy") == (1.5, 30.0)

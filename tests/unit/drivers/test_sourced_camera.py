@@ -1,5 +1,6 @@
 """Which picture belongs to which exposure, whatever becomes of the others."""
 
+import time
 from collections import deque
 from typing import Any
 
@@ -29,6 +30,7 @@ class ScriptedSource:
     """
 
     fires = True
+    streams = True
 
     def __init__(self, *, numbered: bool = True, period: int | None = None, first_id: int = 5) -> None:
         self.id_period = period
@@ -175,6 +177,39 @@ def test_exposures_left_out_before_one_that_counts() -> None:
     assert after(camera, source, "ok", "ok") == [3, 6]
     assert camera.counts == {}
     assert camera.expose_s == pytest.approx(0.003)
+
+
+class StreamingSource(ScriptedSource):
+    """Exposes by itself what it sees, the `pattern`; `waiting` pictures were not fetched, and one is on its way."""
+
+    fires = False
+
+    def __init__(self) -> None:
+        super().__init__(numbered=False)
+        self.pattern = self._on_its_way = 0
+        self.waiting = 0
+
+    def fetch(self, timeout_s: float) -> RawFrame | None:
+        self._require_there()
+        if not timeout_s and not self.waiting:
+            return None
+        seen = self._on_its_way
+        if self.waiting:
+            self.waiting -= 1
+        else:
+            self._on_its_way = self.pattern
+        return RawFrame(np.full((2, 3), seen, np.uint8), None, time.time())
+
+
+@given(waiting=st.lists(st.integers(0, 8), min_size=1, max_size=20), discard=st.integers(0, 2))
+def test_a_picture_of_a_camera_that_runs_by_itself_shows_what_is_shown_now(waiting: list[int], discard: int) -> None:
+    source = StreamingSource()
+    camera = camera_on(source, discard=discard, exposure="1 ns")
+    for pattern, pictures in enumerate(waiting, start=1):
+        source.waiting, source.pattern = pictures, pattern
+        camera.expose()
+        assert camera.read().image[0, 0] == pattern
+    assert camera.expose_s == pytest.approx((2 + discard) * 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,13 @@ SERIAL_NUMBER = b"labctl"
 PORT = 3956
 ATTEMPTS = 20
 
+TRIGGER_SOURCE, TRIGGER_SOFTWARE = 0x304, 0x30C
+LINE0, SOFTWARE = 0, 1
+"""Registers of Aravis' fake camera, and values of the first, from its own description (arv-fake-camera.xml)."""
+
+TAKEN_UP_S = 0.2
+"""It looks for a trigger 25 times a second."""
+
 _Pointer = ctypes.c_void_p
 _Fill = ctypes.CFUNCTYPE(None, _Pointer, _Pointer, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)
 
@@ -67,6 +74,31 @@ class GigeCamera:
         if claim is not None:
             claim.close()
 
+    def pulse(self) -> None:
+        """Let an edge arrive at the input `Line0`; nobody notices it unless that is the trigger's source.
+
+        Aravis' fake camera has no such input: the edge is passed to it as a trigger by software, which is its source
+        until the trigger has been taken up.
+        """
+        camera = self._camera
+        if camera is None:
+            return
+        fake = self._library.arv_gv_fake_camera_get_fake_camera(camera)
+        if self._register(fake, TRIGGER_SOURCE) != LINE0:
+            return
+        self._library.arv_fake_camera_write_register(fake, TRIGGER_SOURCE, SOFTWARE)
+        self._library.arv_fake_camera_write_register(fake, TRIGGER_SOFTWARE, 1)
+        given_up_s = time.monotonic() + TAKEN_UP_S
+        while self._register(fake, TRIGGER_SOFTWARE) and time.monotonic() < given_up_s:
+            time.sleep(0.001)
+        self._library.arv_fake_camera_write_register(fake, TRIGGER_SOFTWARE, 0)
+        self._library.arv_fake_camera_write_register(fake, TRIGGER_SOURCE, LINE0)
+
+    def _register(self, fake: Any, address: int) -> int:
+        value = ctypes.c_uint32()
+        self._library.arv_fake_camera_read_register(fake, address, ctypes.byref(value))
+        return value.value
+
     def _filled(self, buffer: int, _data: int, _exposure_us: int, _gain: int, _format: int) -> None:
         """Fill Aravis' buffer with a picture; it is called when an exposure ends."""
         library = self._library
@@ -107,6 +139,8 @@ def _library() -> Any:
         ("arv_gv_fake_camera_is_running", ctypes.c_int, [_Pointer]),
         ("arv_gv_fake_camera_get_fake_camera", _Pointer, [_Pointer]),
         ("arv_fake_camera_set_fill_pattern", None, [_Pointer, _Fill, _Pointer]),
+        ("arv_fake_camera_read_register", ctypes.c_int, [_Pointer, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]),
+        ("arv_fake_camera_write_register", ctypes.c_int, [_Pointer, ctypes.c_uint32, ctypes.c_uint32]),
         ("arv_buffer_get_data", _Pointer, [_Pointer, ctypes.POINTER(ctypes.c_size_t)]),
         ("arv_buffer_get_image_width", ctypes.c_int, [_Pointer]),
         ("arv_buffer_get_image_height", ctypes.c_int, [_Pointer]),
