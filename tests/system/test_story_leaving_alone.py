@@ -232,8 +232,10 @@ def with_a_lid(rig: Path, before: str, **settings: str) -> None:
     replaced(rig, before, f"interlocks: {lock}\n{before}")
 
 
-def test_a_door_is_opened_for_a_moment(labctl: "Labctl", bench: Path) -> None:
+@pytest.mark.parametrize("host", ["needed", "always"])
+def test_a_door_is_opened_for_a_moment(labctl: "Labctl", bench: Path, host: str) -> None:
     """Somebody looks into the box, closes it again, and goes home. The night is not lost, and nothing sounded."""
+    replaced(bench / "desk.yaml", "name: bench\n", f"name: bench\nhost: {{when: {host}}}\n")
     replaced(bench / "desk.yaml", "unplugged_at: 200", "pass: 20 ms")
     with_a_lid(bench / "desk.yaml", "layers:", then="pause")
     (bench / "closed").touch()
