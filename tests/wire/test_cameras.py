@@ -4,7 +4,7 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -87,55 +87,22 @@ class TestOpticsOverGigeVision(LayerContract):
 @contextmanager
 def traffic() -> Iterator[None]:
     """Send packets of others over this computer's network."""
-    ended = threading.Event()
     with socket.socket(type=socket.SOCK_DGRAM) as sender, socket.socket(type=socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
 
         def send() -> None:
-            while not ended.wait(0.0005):
-                for _ in range(20):
-                    sender.sendto(bytes(range(256)), listener.getsockname())
+            for _ in range(20):
+                sender.sendto(bytes(range(256)), listener.getsockname())
 
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
+        with meanwhile(send, every_s=0.0005):
             yield
-        finally:
-            ended.set()
-            thread.join()
-
-
-@contextmanager
-def synchronised(camera: GigeCamera) -> Iterator[None]:
-    """Wire a modulator's trigger output to the camera's input: a pulse for every picture of the display."""
-    ended = threading.Event()
-
-    def pulse() -> None:
-        while not ended.wait(0.02):
-            camera.pulse()
-
-    thread = threading.Thread(target=pulse)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-@pytest.fixture
-def line_bench() -> Iterator[OpticalBench]:
-    drivers = {**DRIVERS, "camera": ("camera.aravis", aravis.DRIVER)}
-    settings = {"address": "127.0.0.1", "frame_rate_limit": "1 kHz", "trigger": {"source": "Line0"}}
-    with optical_bench(drivers=drivers, camera=settings) as bench:
-        yield bench
 
 
 def test_a_camera_that_the_modulator_triggers(line_bench: OpticalBench) -> None:
     layer, rows = line_bench.layer(overlap=False), line_bench.drives(12)
     camera = line_bench.virtual.camera
     assert isinstance(camera, GigeCamera)
-    with synchronised(camera):
+    with meanwhile(camera.pulse, every_s=0.02):  # by the modulator's trigger output, for every picture of the display
         layer.open()
         chunks = list(layer.measure(rows, np.arange(12), stop=threading.Event()))
     (expected,) = line_bench.twin.measure(rows, np.arange(12), stop=threading.Event())
