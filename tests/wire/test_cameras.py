@@ -85,6 +85,24 @@ class TestOpticsOverGigeVision(LayerContract):
 
 
 @contextmanager
+def meanwhile(do: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Do something again and again while the body runs."""
+    ended = threading.Event()
+
+    def again() -> None:
+        while not ended.wait(every_s):
+            do()
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
 def traffic() -> Iterator[None]:
     """Send packets of others over this computer's network."""
     with socket.socket(type=socket.SOCK_DGRAM) as sender, socket.socket(type=socket.SOCK_DGRAM) as listener:
@@ -96,6 +114,14 @@ def traffic() -> Iterator[None]:
 
         with meanwhile(send, every_s=0.0005):
             yield
+
+
+@pytest.fixture
+def line_bench() -> Iterator[OpticalBench]:
+    drivers = {**DRIVERS, "camera": ("camera.aravis", aravis.DRIVER)}
+    settings = {"address": "127.0.0.1", "frame_rate_limit": "1 kHz", "trigger": {"source": "Line0"}}
+    with optical_bench(drivers=drivers, camera=settings) as bench:
+        yield bench
 
 
 def test_a_camera_that_the_modulator_triggers(line_bench: OpticalBench) -> None:

@@ -1,7 +1,6 @@
 """The benchmarks measure what they say, at a tiny size, and write JSON of one form."""
 
 import json
-import math
 import subprocess
 import sys
 from argparse import Namespace
