@@ -5,9 +5,8 @@ from, so that resuming and verifying need nothing else, and an event says from w
 medium are left to simulated layers and instruments that offer them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from labctl.config.disturbances import AFTER_TRAINING, Disturbance, in_words
 from labctl.config.experiment import Experiment
@@ -17,13 +16,12 @@ from labctl.contract.disturbances import ChannelChange, ChannelChanges, Disturba
 from labctl.contract.errors import SettingError, blaming
 from labctl.contract.layer import Responses
 from labctl.orchestrator.assembly import Bench
+from labctl.record.writer import Note
 
 DISTURBED = "disturbed"
 
 _NOT_YET = 2**62
 """The row of what comes after a training that still goes on."""
-
-Note = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,10 +12,8 @@ from labctl.orchestrator.assembly import Bench
 from labctl.orchestrator.holdup import Holdup
 from labctl.orchestrator.stopping import StopRequest
 from labctl.orchestrator.watching import Watch, watched
+from labctl.record.writer import Note
 from labctl.rig.rig import Rig
-
-Note = Callable[[str, Mapping[str, Any]], None]
-"""Keeps a reading."""
 
 
 def _keep_nothing(_kind: str, _detail: Mapping[str, Any]) -> None:

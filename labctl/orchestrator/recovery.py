@@ -2,22 +2,20 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
-from typing import Any
 
 from labctl.config.rig import Patience
 from labctl.contract.errors import Fault, InstrumentError
 from labctl.contract.layer import PhysicalLayer, Stop
 from labctl.orchestrator.assembly import Bench
 from labctl.orchestrator.stopping import pause
+from labctl.record.writer import Note
 from labctl.rig.rig import Rig, close_parts, make_parts_safe, name_run, open_parts
 
 POLL_S = 0.1
 
 _log = logging.getLogger(__name__)
-
-Note = Callable[[str, Mapping[str, Any]], None]
 
 
 class Recovery:

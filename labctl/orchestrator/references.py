@@ -5,7 +5,7 @@ verified decides the same. Only whether a look is due is decided on the spot, an
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,10 @@ from labctl.orchestrator.recorded_looks import recorded_looks, recorded_map
 from labctl.orchestrator.stopping import Stopped
 from labctl.orchestrator.stored_rows import SentDrives, StoredRows
 from labctl.record.reader import LogReader
+from labctl.record.writer import Note
 
 _log = logging.getLogger(__name__)
 
-Note = Callable[[str, Mapping[str, Any]], None]
-"""Keeps what happened: a kind of event and its details."""
 
 LOOKS: tuple[Purpose, ...] = ("baseline", "reference", "map")
 

@@ -20,13 +20,13 @@ from labctl.orchestrator.cadence import Cadence
 from labctl.orchestrator.disturbing import DISTURBED, Disturber
 from labctl.orchestrator.evaluation import Evaluation, score_samples
 from labctl.orchestrator.recovery import Recovery, Rest
-from labctl.orchestrator.references import DriftGuard, Note
+from labctl.orchestrator.references import DriftGuard
 from labctl.orchestrator.replay import RecordedRows
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.orchestrator.stopping import Stopped
 from labctl.orchestrator.training import Observer, Training, TrainingRecord
 from labctl.record.reader import Checkpoint, LogReader
-from labctl.record.writer import PassLog
+from labctl.record.writer import Note, PassLog
 from labctl.rig.rig import made_safe, name_run
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ SQLite in write-ahead mode with full synchronisation. A step is never durable be
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
@@ -28,6 +28,9 @@ from labctl.record.reader import LogReader
 from labctl.record.schema import connect_to_write, create_file, leave_plain_file
 
 COMMIT_EVERY_S = 0.2
+
+Note = Callable[[str, Mapping[str, Any]], None]
+"""Keeps what happened: a kind of event and its details."""
 
 _INSERT_STATE = (
     "INSERT INTO states (id, layer, state_id, n_inputs, n_outputs, response_dtype) VALUES (?, ?, ?, ?, ?, ?)"

@@ -204,19 +204,14 @@ class Analyser(ABC):
         """
         self._power_is_on = self._is_armed = False
         if self._limits is None:
-            return
+            return None
         insist_until_s = time.monotonic() + INSIST_S
-        is_first = True
         while True:
-            try:
-                self._switch_power_off()
-            except InstrumentError:
-                if not is_first and time.monotonic() >= insist_until_s:
-                    raise
-                is_first = False
-                time.sleep(INSIST_EVERY_S)
-            else:
-                return
+            with contextlib.suppress(InstrumentError):
+                return self._switch_power_off()
+            if time.monotonic() >= insist_until_s:
+                return self._switch_power_off()
+            time.sleep(INSIST_EVERY_S)
 
     def close(self) -> None:
         """Release the link."""
