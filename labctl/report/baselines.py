@@ -27,7 +27,7 @@ from labctl.orchestrator.schedules import Schedule
 from labctl.orchestrator.session import make_training
 from labctl.record.passes import MAX_ID, RecordedPasses, join, take
 from labctl.record.reader import LogReader
-from labctl.report.linear import predict_linearly
+from labctl.report.linear import fit_affine, predict_linearly
 
 LINEAR_FIT_ROWS = 20_000
 OWN_SAMPLES: tuple[Purpose, ...] = ("statistics", "train", "test")
@@ -195,11 +195,7 @@ def _train_on(task: Task, schedule: Schedule) -> NDArray[np.bool_]:
 def _fitted_map(reader: LogReader, block: int, *, modulus: bool) -> PhysicsModel:
     """Return the affine map of drives that fits the block's recorded training responses best, or its modulus."""
     rows = _first_training_rows(reader, block, LINEAR_FIT_ROWS)
-    drives = rows.drives.astype(np.float64)
-    affine = np.column_stack([drives, np.ones(len(drives))])
-    matrix, *_ = np.linalg.lstsq(affine, rows.values.astype(np.float64), rcond=None)
-    precise = matrix.astype(np.float64)
-    return PhysicsModel(precise[:-1], precise[-1], modulus)
+    return PhysicsModel(*fit_affine(rows.drives, rows.values), modulus)
 
 
 def _first_training_rows(reader: LogReader, block: int, n: int) -> RecordedPasses:
