@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -15,11 +14,13 @@ import click
 from labctl.cli import options
 from labctl.cli.main import EXIT_RECORD
 from labctl.config.experiment import Keep
-from labctl.contract.errors import Fault, InputError, LabctlError
+from labctl.contract.errors import InputError, LabctlError
 from labctl.orchestrator.assembly import build_bench
+from labctl.orchestrator.recovery import WAITING, count_waits
 from labctl.orchestrator.runs import reopen, reopen_task
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.verification import Verification, verify
+from labctl.orchestrator.wellness import UNWELL
 from labctl.record.bundle import copy_bundle
 from labctl.record.export import export_csv, export_hdf5
 from labctl.record.folder import LOG_NAME, MODEL_NAME, RunSummary, find_run, list_runs
@@ -221,17 +222,25 @@ def _result_of(reader: LogReader) -> dict[str, object]:
 
 def _recoveries(reader: LogReader) -> dict[str, int]:
     """Return how often a rig was opened again in mid-run, by the kind of failure, or because of an interlock."""
-    faults = [event.detail.get("fault", Fault.FAILED.value) for event in reader.events() if event.kind == "waiting"]
-    return dict(Counter(faults))
+    return dict(count_waits(event.detail for event in reader.events() if event.kind == WAITING))
 
 
 def _time(time_s: float) -> str:
     return datetime.fromtimestamp(time_s).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
+_TOLD = {
+    "stopped": ("reason",),
+    "failed": ("reason",),
+    WAITING: ("reason",),
+    UNWELL: ("layer", "subject", "text", "remedy"),
+}
+"""What is told of an event of a kind, beside its time."""
+
+
 def _event(event: Event) -> dict[str, object]:
-    reason = {"reason": event.detail["reason"]} if event.kind in ("stopped", "failed", "waiting") else {}
-    return {"time": _time(event.time_s), "kind": event.kind, **reason}
+    told = {key: event.detail[key] for key in _TOLD.get(event.kind, ())}
+    return {"time": _time(event.time_s), "kind": event.kind, **told}
 
 
 def _show_text(facts: dict[str, object]) -> str:

@@ -111,10 +111,13 @@ class Identifiable(Protocol):
 
 @runtime_checkable
 class HealthCheckable(Protocol):
-    """An instrument that can say how it is."""
+    """An instrument or a layer that can say how it is."""
 
     def health(self) -> tuple[Finding, ...]:
-        """Return what the open instrument says of itself, changing nothing. Raises `InstrumentError`."""
+        """Return what the open instrument says of itself, changing nothing. Raises `InstrumentError`.
+
+        A layer may make passes that belong to no row.
+        """
         ...
 
 

@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from labctl.config.rig import Patience
 from labctl.contract.errors import Fault, InstrumentError
@@ -14,6 +15,9 @@ from labctl.record.writer import Note
 from labctl.rig.rig import Rig, close_parts, make_parts_safe, name_run, open_parts
 
 POLL_S = 0.1
+
+WAITING = "waiting"
+"""Kind of the event that says that a run waits for its hardware, and why."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +74,7 @@ class Recovery:
         attempt = self._attempts[failure.fault]
         reason = f"{failure}; attempt {attempt} of {patience.attempts} in {pause_s:g} s"
         _log.warning("rig %s: %s", rig.name, reason)
-        self._note("waiting", {"rig": rig.name, "fault": failure.fault, "reason": reason})
+        self._note(WAITING, {"rig": rig.name, "fault": failure.fault, "reason": reason})
         with _at_rest([rig], self._run):
             pause(pause_s, self._stop)
         _log.warning("rig %s is open again", rig.name)
@@ -99,7 +103,7 @@ class Rest:
         rigs = self._bench.rigs.values()
         reason = f"{'; '.join(holdup.reasons) or 'an interlock was not content'}; going on when it is content again"
         _log.warning("%s", reason)
-        self._note("waiting", {"fault": "interlock", "reason": reason})
+        self._note(WAITING, {"fault": "interlock", "reason": reason})
         with _at_rest(rigs, self._run):
             while holdup.reasons:
                 pause(POLL_S, self._stop)
@@ -116,3 +120,8 @@ def _at_rest(rigs: Collection[Rig], run: str) -> Generator[None]:
     yield
     open_parts(rigs)
     name_run(rigs, run)
+
+
+def count_waits(details: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return how often a run waited by the kind of failure, or because of an interlock, of what the events said."""
+    return Counter(str(detail.get("fault", Fault.FAILED.value)) for detail in details)

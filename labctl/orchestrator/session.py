@@ -25,6 +25,7 @@ from labctl.orchestrator.replay import RecordedRows
 from labctl.orchestrator.schedules import Cached, Joint, Schedule
 from labctl.orchestrator.stopping import Stopped
 from labctl.orchestrator.training import Observer, Training, TrainingRecord
+from labctl.orchestrator.wellness import ask_after
 from labctl.record.reader import Checkpoint, LogReader
 from labctl.record.writer import Note, PassLog
 from labctl.rig.rig import made_safe, name_run
@@ -99,6 +100,7 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
         if checkpoint is not None:
             restore(task, schedule, checkpoint, reader, guard)
         with made_safe_ending(bench, log):
+            ask_after(bench.layers, log.append_event)
             training = make_training(task, schedule, acquisition, record=log, observer=monitor)
             training.run(checkpoint.epoch if checkpoint else 0)
             disturber.training_ends(acquisition.next_id)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import RowStatus
 from labctl.orchestrator.disturbing import DISTURBED
+from labctl.orchestrator.recovery import WAITING
 from labctl.orchestrator.runs import RUN_SCHEMA, reread_layer
 from labctl.orchestrator.switching import switching_s
+from labctl.orchestrator.wellness import UNWELL
 from labctl.record.reader import Event, LayerState, LogReader
 from labctl.report.digital import digital_work
 from labctl.report.layer_use import LayerUse, layer_use
@@ -71,7 +73,10 @@ class Session:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything the report tells. Blocks count from 0; `right` of baselines (n,) follows the test samples."""
+    """Everything the report tells. Blocks count from 0; `right` of baselines (n,) follows the test samples.
+
+    `unwell` is what layers found not well with themselves, `waits` what the run waited for.
+    """
 
     folder_name: str
     meta: Mapping[str, Any]
@@ -89,6 +94,8 @@ class RunFacts:
     layer_use: Mapping[int, LayerUse]
     macs: Mapping[str, int] | None
     disturbances: Sequence[Mapping[str, Any]] = ()
+    unwell: Sequence[Mapping[str, Any]] = ()
+    waits: Sequence[Mapping[str, Any]] = ()
 
     @property
     def replayed(self) -> Mapping[str, Any] | None:
@@ -147,6 +154,8 @@ def gather_facts(reader: LogReader) -> RunFacts:
             layer_use=layer_use(reader, meta["blocks"]),
             macs=digital_work(reader),
             disturbances=[event.detail for event in events if event.kind == DISTURBED],
+            unwell=[event.detail for event in events if event.kind == UNWELL],
+            waits=[event.detail for event in events if event.kind == WAITING],
         )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Protocol, runtime_checkable
 
@@ -103,7 +104,9 @@ def _examine_layer(name: str, layer: PhysicalLayer, stop: Stop) -> Examined:
         text = f"drives in the middle of their ranges are none that it takes: {misfit.what}"
         return Examined("layer", name, (Finding("reference pass", text),))
     try:
-        return _make_reference_pass(name, layer, drives, stop)
+        examined = _make_reference_pass(name, layer, drives, stop)
+        well = layer.health() if isinstance(layer, HealthCheckable) and examined.failure is None else ()
+        return replace(examined, findings=examined.findings + well)
     except InstrumentError as error:
         return Examined("layer", name, (), Finding("reference pass", str(error), AGAIN), in_doubt=True)
 

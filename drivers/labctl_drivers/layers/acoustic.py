@@ -1,7 +1,6 @@
 """The acoustic layer: tone amplitudes at loudspeakers in, tone amplitudes at microphones out."""
 
 import hashlib
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,19 +12,17 @@ from pydantic import Field
 
 from labctl.contract.audio import AudioInterface, Burst, Recording, Samples
 from labctl.contract.calibration import calibration_id, read_calibration
-from labctl.contract.capabilities import Calibration
+from labctl.contract.capabilities import Calibration, Finding
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
 from labctl.contract.errors import InstrumentError, SettingError
 from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
 from labctl.contract.switch import Switch
 from labctl.contract.units import Decibel, DecibelFullScale, Hertz, Seconds
-from labctl_drivers.layers.acoustic_calibration import Bench, calibrate, carries_over
+from labctl_drivers.layers.acoustic_calibration import Bench, calibrate, look_for_carry_over
 from labctl_drivers.layers.multitone import Complex, Phases, burst_timing, multitone
 
 Readout = Literal["amplitude", "complex", "power"]
-
-_log = logging.getLogger(__name__)
 
 CLIP_LEVEL = 0.99
 """A sample beyond this fraction of full scale marks its row as clipped."""
@@ -125,14 +122,16 @@ class AcousticLayer:
                 self.make_safe()
             self.close()
             raise
-        problem = None if self._calibration is None else carries_over(self._calibration)
-        if problem is not None:
-            _log.warning("%s: when it was calibrated, %s", self._info.name, problem)
 
     def calibrate(self) -> Calibration:
         """Measure how speakers are heard, what is dead or on a node, and carry-over. Raises `InstrumentError`."""
         self._power_up()
-        return calibrate(Bench(self._interface, self._multitone, self._full_drive))
+        return calibrate(self._bench())
+
+    def health(self) -> tuple[Finding, ...]:
+        """Play one burst and silence after it, and say what is left of it there. Raises `InstrumentError`."""
+        self._power_up()
+        return (look_for_carry_over(self._bench()),)
 
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Play one burst per row, back to back, and yield rows as they come: each at once, or in groups if they fly.
@@ -158,6 +157,9 @@ class AcousticLayer:
         if self._amplifier is not None:
             self._amplifier.close()
         self._interface.close()
+
+    def _bench(self) -> Bench:
+        return Bench(self._interface, self._multitone, self._full_drive)
 
     def _power_up(self) -> None:
         """Switch the amplifiers on, unless they are: while nothing is played, so that nothing is heard of it."""

@@ -18,6 +18,12 @@ TRIES = 3
 CARRY_OVER_DB = -50.0
 """What is left of a burst in the next one's window is flagged above this."""
 
+SILENT = 3
+"""Silent bursts after a loud one: the first holds what is left of it, the others the noise."""
+
+NOISE = 2.0
+"""What is left is told from noise above so many times the noise."""
+
 DEAD = 5.0
 """A microphone that hears every loudspeaker with less than this times its uncertainty hears none."""
 
@@ -53,37 +59,45 @@ def calibrate(bench: Bench) -> Calibration:
     """
     n_speakers = bench.n_speakers
     masks = [np.eye(n_speakers, dtype=np.float32)[:, [speaker]] for speaker in range(n_speakers)] * REPEATS
-    everyone = np.ones((n_speakers, 1), dtype=np.float32)
-    nobody = np.zeros((n_speakers, 1), dtype=np.float32)
-    heard = _measured(bench, [*masks, everyone, nobody, nobody, nobody])
+    heard = _measured(bench, [*masks, *_loud_then_silent(bench)])
     alone = heard[: len(masks)].reshape(REPEATS, n_speakers, -1, bench.n_tones) / bench.full_drive[:, :, None]
     transfer = alone.mean(axis=0).transpose(1, 0, 2)
     uncertainty = (np.abs(alone - alone.mean(axis=0)) ** 2).sum(axis=0) / (REPEATS - 1) / REPEATS
     uncertainty = np.sqrt(uncertainty).transpose(1, 0, 2)
     gain = np.sqrt(np.mean(np.abs(transfer) ** 2, axis=(1, 2)))
     gain_uncertainty = np.sqrt(np.mean(uncertainty**2, axis=(1, 2)))
-    others: list[float] = np.sqrt(np.mean(np.abs(heard[len(masks) :]) ** 2, axis=(1, 2))).tolist()
-    loud, after, *quiet = others
-    carry_over = after / loud if loud else 0.0
+    left = _left_over(heard[len(masks) :])
     return Calibration(
         {
             "transfer.re": Measured(transfer.real, uncertainty, "1"),
             "transfer.im": Measured(transfer.imag, uncertainty, "1"),
             "gain": Measured(gain, gain_uncertainty, "1"),
-            "carry_over": Measured(np.array(carry_over), np.array(np.mean(quiet) / loud if loud else 1.0), "1"),
+            "carry_over": left,
         },
-        (_carry_over(carry_over), *_dead(bench, transfer, uncertainty), *_nodes(bench, transfer, uncertainty)),
+        (_carry_over(left), *_dead(bench, transfer, uncertainty), *_nodes(bench, transfer, uncertainty)),
     )
 
 
-def carries_over(calibration: Calibration) -> str | None:
-    """Say what is wrong with the carry-over, if anything is."""
-    level_db = 20.0 * np.log10(max(float(calibration.quantities["carry_over"].value), 1e-15))
-    return (
-        f"{level_db:.1f} dB of a burst is left in the next; lengthen gap or settle"
-        if level_db > CARRY_OVER_DB
-        else None
-    )
+def look_for_carry_over(bench: Bench) -> Finding:
+    """Play all loudspeakers once, then nothing; say how much of that was left in the burst after it.
+
+    Raises `InstrumentError` when samples were lost again and again.
+    """
+    return _carry_over(_left_over(_measured(bench, _loud_then_silent(bench))))
+
+
+def _loud_then_silent(bench: Bench) -> list[NDArray[np.float32]]:
+    everyone = np.ones((bench.n_speakers, 1), dtype=np.float32)
+    return [everyone, *([np.zeros_like(everyone)] * SILENT)]
+
+
+def _left_over(heard: Complex) -> Measured:
+    """Return what was left of a loud burst in the silent one after it, as a share; later ones are the noise.
+
+    `heard` is (1 + SILENT, n_microphones, n_tones).
+    """
+    loud, after, *quiet = np.sqrt(np.mean(np.abs(heard) ** 2, axis=(1, 2))).tolist()
+    return Measured(np.array(after / loud if loud else 0.0), np.array(np.mean(quiet) / loud if loud else 1.0), "1")
 
 
 def _measured(bench: Bench, masks: list[NDArray[np.float32]]) -> Complex:
@@ -102,9 +116,14 @@ def _measured(bench: Bench, masks: list[NDArray[np.float32]]) -> Complex:
     raise InstrumentError(bench.interface.name, f"samples were lost in {TRIES} tries", command="calibrate")
 
 
-def _carry_over(ratio: float) -> Finding:
-    level_db = 20.0 * np.log10(max(ratio, 1e-15))
-    remedy = "" if level_db <= CARRY_OVER_DB else f"lengthen gap or settle until it is below {CARRY_OVER_DB:g} dB"
+def _carry_over(left: Measured) -> Finding:
+    level_db, noise_db = (20.0 * np.log10(max(float(share), 1e-15)) for share in (left.value, left.uncertainty))
+    if level_db <= CARRY_OVER_DB:
+        return Finding("carry-over", f"{level_db:.1f} dB of a burst is left in the next")
+    if left.value <= NOISE * left.uncertainty:
+        text = f"less than {level_db:.1f} dB of a burst is left in the next: the noise is at {noise_db:.1f} dB"
+        return Finding("carry-over", text, "play louder, or lengthen the window, to see what is left below the noise")
+    remedy = f"lengthen gap or settle until it is below {CARRY_OVER_DB:g} dB"
     return Finding("carry-over", f"{level_db:.1f} dB of a burst is left in the next", remedy)
 
 

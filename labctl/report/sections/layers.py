@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from labctl.contract.layer import RowStatus
+from labctl.orchestrator.recovery import count_waits
 from labctl.report.facts import RunFacts
 from labctl.report.figures import BLUE, ORANGE, Line, band_chart, figure, line_chart
 from labctl.report.layer_use import LayerUse, Noise
@@ -25,7 +26,18 @@ def layers(facts: RunFacts) -> Markup:
     """Return the section on the physical layers."""
     title = "The layer" if len(facts.meta["blocks"]) == 1 else "The layers"
     blocks = [_block(facts, number, block) for number, block in enumerate(facts.meta["blocks"])]
-    return section(title, *blocks, element("h3", "Rejected passes"), _rejected(facts), _clipped(facts))
+    return section(title, *_unwell(facts), *blocks, element("h3", "Rejected passes"), _rejected(facts), _clipped(facts))
+
+
+def _unwell(facts: RunFacts) -> list[Markup]:
+    """Say what layers found not well with themselves, and what the run had to wait for."""
+    found = {f"{each['layer']}, {each['subject']}: {each['text']}; {each['remedy']}": None for each in facts.unwell}
+    waited = count_waits(facts.waits)
+    lines = [f"Beware: {what}." for what in found]
+    if waited:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in waited.items())
+        lines.append(f"The run waited {count(waited.total(), 'time')} for its hardware: {kinds}.")
+    return [paragraph(line) for line in lines]
 
 
 def _block(facts: RunFacts, number: int, block: Mapping[str, Any]) -> Markup:
