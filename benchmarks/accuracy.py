@@ -27,6 +27,7 @@ from benchmarks import harness
 from benchmarks.harness import Row, Target, in_words, over_draws, over_repeats, run_experiment
 from labctl.config import experiment as experiment_settings
 from labctl.config.loading import load_experiment
+from labctl.config.training import ContrastivePhyllTraining
 from labctl.data.load import load_dataset, prepare
 from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
@@ -246,9 +247,13 @@ class Kept:
 def untrained(experiment: Path) -> list[str]:
     """Return the overrides that leave the network of an experiment untrained, with a linear readout behind it.
 
-    Where nothing mixes the vector that drives the first layer, zeros take the place of the label.
+    A rule that has such a readout keeps its own. Where nothing mixes the vector that drives the first layer, zeros take
+    the place of the label.
     """
-    network = load_experiment(experiment).experiment.network
+    settings = load_experiment(experiment).experiment
+    if isinstance(settings.training, ContrastivePhyllTraining):
+        return ["training.epochs=0", "report.baselines=[]"]
+    network = settings.network
     pad = network.label.pad
     if network.label.kind == "one-hot" and network.blocks[0].encoder.mix == "none":
         pad += _n_classes(experiment)

@@ -16,8 +16,15 @@ from labctl.contract.units import Seconds
 
 EXPERIMENT_SCHEMA = "labctl/experiment/1"
 
-Baseline = Literal["linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled"]
-BASELINES: tuple[Baseline, ...] = ("linear", "skip-only", "linear-map", "linear-map-modulus", "shuffled")
+Baseline = Literal["linear", "untrained", "skip-only", "linear-map", "linear-map-modulus", "shuffled"]
+BASELINES: tuple[Baseline, ...] = (
+    "linear",
+    "untrained",
+    "skip-only",
+    "linear-map",
+    "linear-map-modulus",
+    "shuffled",
+)
 
 
 Keep = Literal["everything", "responses", "result"]

@@ -138,6 +138,9 @@ class ContrastivePhyllTraining(Gradual):
     """
 
     rule: Literal["phyll-contrastive"]
+    epochs: int = Field(
+        ge=0, description="passes over the training data before the readout's; 0: the weights stay as drawn"
+    )
     schedule: Literal["joint", "cached", "pipelined"] = Field(
         default="cached",
         description="cached: measure what no weight changes only once; joint: never; pipelined: as joint, blocks on "

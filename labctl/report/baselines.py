@@ -1,6 +1,7 @@
 """Baselines: what a result must be held against, computed from the run's own record without new passes.
 
 linear              logistic regression on the raw features
+untrained           the readout of a rule without labels, the weights left as drawn
 skip-only           the same rule and settings with the physics replaced by nothing
 linear-map          the physics replaced by the affine map of drives that fits its responses best
 linear-map-modulus  that map's modulus
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from labctl.config.experiment import Block as BlockSettings
 from labctl.config.loading import LoadedExperiment
+from labctl.config.training import ContrastivePhyllTraining
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import Drives, ResponseValues, RowStatus
 from labctl.data.load import PreparedData
@@ -30,6 +32,9 @@ from labctl.record.reader import LogReader
 from labctl.report.linear import fit_affine, predict_linearly
 
 LINEAR_FIT_ROWS = 20_000
+Responses = Mapping[tuple[int, int], ResponseValues]
+"""Responses (n_outputs,) by sample and label."""
+
 OWN_SAMPLES: tuple[Purpose, ...] = ("statistics", "train", "test")
 TRAINING: tuple[Purpose, ...] = ("statistics", "train", "view", "twin")
 
@@ -52,22 +57,23 @@ def compute_baselines(loaded: LoadedExperiment, task: Task, reader: LogReader) -
 
     The rule is trained anew with the run's settings and seed for each baseline that needs it, never from the weights
     of an earlier model, which need not fit. The models of the physics are fitted to the run's recorded training passes.
-    `shuffled` needs every (sample, label) to be recorded, which the schedules `joint` and `pipelined` do not do, nor do
-    rules that train without the hardware.
+    `shuffled` and `untrained` need every (sample, label) to be recorded, which the schedules `joint` and `pipelined` do
+    not do, nor do rules that train without the hardware. `untrained` is of one block: what drives a second depends on
+    the weights of the first.
     """
     makers: dict[str, Callable[[LoadedExperiment, Task, LogReader], NDArray[np.bool_]]] = {
         "linear": lambda _loaded, task, _reader: _linear(task.data),
+        "untrained": _untrained,
         "skip-only": lambda loaded, task, _reader: _skip_only(loaded, task),
         "linear-map": lambda loaded, task, reader: _linear_map(loaded, task, reader, modulus=False),
         "linear-map-modulus": lambda loaded, task, reader: _linear_map(loaded, task, reader, modulus=True),
         "shuffled": _shuffled,
     }
-    wanted = [
-        name
-        for name in loaded.experiment.report.baselines
-        if name != "shuffled"
-        or (loaded.experiment.training.schedule not in ("joint", "pipelined") and task.rule.demand(0).kept)
-    ]
+    training = loaded.experiment.training
+    recorded = training.schedule not in ("joint", "pipelined") and task.rule.demand(0).kept > 0
+    alone = isinstance(training, ContrastivePhyllTraining) and len(loaded.experiment.network.blocks) == 1
+    possible = {"shuffled": recorded, "untrained": recorded and alone}
+    wanted = [name for name in loaded.experiment.report.baselines if possible.get(name, True)]
     anew = _from_the_seed(loaded)
     return [Baseline(name, makers[name](anew, task, reader)) for name in wanted]
 
@@ -118,17 +124,15 @@ class Modelled:
         """Leave the model as it is: it has no parameters of its own."""
 
 
-class Shuffled:
-    """A schedule that answers for each sample with what was recorded for another, under the same label."""
+class Recorded:
+    """A schedule that answers for each sample with what was recorded for its partner, under the same label."""
 
     remembers_training = True
 
     def begin_stage(self, blocks: range) -> None:
         """Nothing depends on what is trained."""
 
-    def __init__(
-        self, network: Network, responses: Mapping[tuple[int, int], ResponseValues], partner: Mapping[int, int]
-    ) -> None:
+    def __init__(self, network: Network, responses: Responses, partner: Mapping[int, int]) -> None:
         self._network = network
         self._responses = responses
         self._partner = partner
@@ -168,19 +172,31 @@ def _linear_map(loaded: LoadedExperiment, task: Task, reader: LogReader, *, modu
     return _train_on(digital, Modelled(digital.rule.network, models))
 
 
+def _untrained(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArray[np.bool_]:
+    training = loaded.experiment.training.model_copy(update={"epochs": 0})
+    untouched = replace(loaded, experiment=loaded.experiment.model_copy(update={"training": training}))
+    own = build_task(untouched, task.infos, task.offers)
+    partner = {sample: sample for sample in range(len(task.features))}
+    return _train_on(own, Recorded(own.rule.network, _recorded(reader), partner))
+
+
 def _shuffled(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArray[np.bool_]:
     """Shuffle the first block's responses; a network of that block alone, without skip, learns from them."""
     variant = _with_blocks(loaded, [_changed(loaded.experiment.network.blocks[0], skip=False)])
     digital = build_task(variant, task.infos[:1], task.offers[:1])
-    rows = reader.rows(0, MAX_ID, block=0, drives=False)
-    rows = take(rows, np.isin(rows.purposes, OWN_SAMPLES))
-    keys = zip(rows.samples.tolist(), rows.labels.tolist(), strict=True)
-    responses = dict(zip(keys, rows.values, strict=True))
     generator = np.random.default_rng(loaded.experiment.seed)
     partner: dict[int, int] = {}
     for samples in (task.data.train_index, task.data.test_index):
         partner |= dict(zip(samples.tolist(), np.roll(generator.permutation(samples), 1).tolist(), strict=True))
-    return _train_on(digital, Shuffled(digital.rule.network, responses, partner))
+    return _train_on(digital, Recorded(digital.rule.network, _recorded(reader), partner))
+
+
+def _recorded(reader: LogReader) -> Responses:
+    """Return the first block's responses to samples as they are."""
+    rows = reader.rows(0, MAX_ID, block=0, drives=False)
+    rows = take(rows, np.isin(rows.purposes, OWN_SAMPLES))
+    keys = zip(rows.samples.tolist(), rows.labels.tolist(), strict=True)
+    return dict(zip(keys, rows.values, strict=True))
 
 
 def _train_on(task: Task, schedule: Schedule) -> NDArray[np.bool_]:

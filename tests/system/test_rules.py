@@ -162,3 +162,17 @@ def test_rules_that_differentiate_run_and_verify_on_simulated_light(
     page = (desk / done["report"]).read_text(encoding="utf-8")
     assert "multiply-accumulates" in page
     assert "at 40 W" in page
+
+
+def test_weights_as_drawn_stand_beside_weights_learnt_without_labels(labctl: "Labctl", desk: Path) -> None:
+    experiment(desk, "{rule: phyll-contrastive, epochs: 10, optimizer: {lr: 5e-3}}", blocks=1, rig="light.yaml")
+    without_noise = "--set", "rig.layers.cavity.camera.noise=0"
+    asked = "report.baselines=[untrained]"
+    learnt = labctl("run", "wine.yaml", *without_noise, "--set", asked, "--json").json
+    drawn = labctl("run", "wine.yaml", *without_noise, "--set", "training.epochs=0", "--json").json
+    assert learnt["baselines"]["untrained"] == drawn["accuracy"] > 0.6
+    assert drawn["passes"] == 178
+    assert drawn["macs"]["update"] < learnt["macs"]["update"]
+    assert labctl("runs", "verify", drawn["run"], "--json").json["identical"]
+    of_two = labctl("run", "wine.yaml", "--set", f"network.blocks=[{BLOCK}, {BLOCK}]", "--set", asked, "--json").json
+    assert not of_two["baselines"]

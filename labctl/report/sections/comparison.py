@@ -13,6 +13,7 @@ from labctl.report.sections.wording import percent, points
 
 MEANINGS = {
     "linear": "logistic regression on the raw features",
+    "untrained": "the same readout of the same responses, the weights left as drawn",
     "skip-only": "the same rule and settings, the physics replaced by nothing",
     "linear-map": "the physics replaced by the affine map of drives that fits its responses best",
     "linear-map-modulus": "that map's modulus",

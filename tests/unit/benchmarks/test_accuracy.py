@@ -137,7 +137,7 @@ def test_a_linear_model_is_fitted_once_where_the_draws_leave_the_data_alone(expe
     kept = Kept(tmp_path / "kept")
     case = Case("tiny", "wine", experiment, ("seed",), range(3), "seeds", every=("skip-only",))
     assert next(measure([case], kept, 1, quick=False)).n == 3
-    first, later = "skip-only, linear-map, linear-map-modulus, shuffled", "skip-only"
+    first, later = "untrained, skip-only, linear-map, linear-map-modulus, shuffled", "skip-only"
     asked = [report for report in made if report != ["report.baselines=[]"]]
     assert asked == [[f"report.baselines=[{names}]"] for names in (first, later, later)]
     lines = [json.loads(line) for line in (tmp_path / "kept" / "runs.jsonl").read_text().splitlines()]
@@ -169,6 +169,15 @@ def test_zeros_take_the_place_of_a_label_that_nothing_mixes(experiment):
     text = EXPERIMENT.replace("encoder: fitted-range", "encoder: {kind: fitted-range, mix: orthogonal}")
     experiment.write_text(text, encoding="utf-8")
     assert "network.label={kind: none, pad: 0}" in untrained(experiment)
+
+
+def test_a_rule_with_a_readout_keeps_it_before_weights_as_drawn(experiment):
+    training = "{rule: phyll-contrastive, epochs: 2}"
+    text = "\n".join(
+        f"training: {training}" if line.startswith("training:") else line for line in EXPERIMENT.splitlines()
+    )
+    experiment.write_text(text.replace("kind: one-hot", "kind: none"), encoding="utf-8")
+    assert untrained(experiment) == ["training.epochs=0", "report.baselines=[]"]
 
 
 def test_differences_are_paired_draw_by_draw():

@@ -79,3 +79,18 @@ def test_two_views_a_step_then_one_pass_for_the_readout_and_no_label_anywhere(
     assert np.array_equal(weights, learner.network.blocks[0].weights)
     assert learner.epochs == 4
     assert learner.demand(0) == Demand(kept=4, fresh=3)
+
+
+def test_without_epochs_the_weights_stay_as_drawn_and_only_the_readout_learns(
+    make_learner: MakeLearner, make_batch: MakeBatch, carry_out: CarryOut
+) -> None:
+    learner, batch = make_learner((7,), rule="phyll-contrastive", epochs=0), make_batch(20)
+    carry_out(learner.prepare(batch, np.random.default_rng(0), range(1)))
+    weights = learner.network.blocks[0].weights.copy()
+    _, asked = carry_out(learner.step(batch, np.random.default_rng(0), 0.0, range(1)))
+    assert [a.purpose for a in asked] == ["train"]
+    assert learner.epochs == 1
+    assert learner.demand(0) == Demand(kept=1, fresh=0)
+    learner.finish()
+    assert np.array_equal(weights, learner.network.blocks[0].weights)
+    assert learner.arrays()["readout.weights"].any()
