@@ -45,11 +45,11 @@ class ScheduledSwap(SwappedChannels, _Scheduled):
 
 
 class ScheduledTemperature(TemperatureChange, _Scheduled):
-    """The air has another temperature; simulated sound in a box alone."""
+    """The air has another temperature; simulated sound in a box and metasurface cavities alone."""
 
 
 class ScheduledMove(Move, _Scheduled):
-    """The first loudspeaker has been moved along the box; simulated sound in a box alone."""
+    """The first loudspeaker of a simulated box has been moved along it, or the first post of a metasurface cavity."""
 
 
 class ScheduledBend(Bend, _Scheduled):

@@ -50,14 +50,14 @@ class SwappedChannels(Settings):
 
 
 class TemperatureChange(Settings):
-    """The air of the box has another temperature, and sound another speed."""
+    """The air of the box has another temperature and sound another speed; a metasurface cavity expands, too."""
 
     kind: Literal["temperature"]
     temperature_c: Annotated[Celsius, Field(gt=-40, lt=60)] = Field(alias="temperature")
 
 
 class Move(Settings):
-    """The first loudspeaker stands elsewhere: it has been moved along the box."""
+    """Something stands elsewhere: the first loudspeaker, moved along the box, or a metasurface cavity's first post."""
 
     kind: Literal["moved"]
     distance_m: Annotated[Metres, Field(gt=0)] = Field(alias="distance", description="by how much")

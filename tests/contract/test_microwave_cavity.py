@@ -14,9 +14,12 @@ from pydantic import ValidationError
 from labctl.config.loading import load_rig
 from labctl.contract.capabilities import Differentiable, ParameterSink
 from labctl.contract.clock import SimulatedClock
+from labctl.contract.disturbances import Bend, Disturbable, Move, Planned, TemperatureChange
 from labctl.contract.driver import BuildContext
 from labctl.contract.errors import DriveError, InstrumentError, SettingError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, RowStatus
+from labctl.drift.baseline import Baseline
+from labctl.drift.verdict import Kind, judge
 from labctl.rig.rig import build_rig
 from labctl.testing.layer_contract import LayerContract
 
@@ -28,6 +31,8 @@ SMALL: dict[str, Any] = {
 }
 POINT: dict[str, Any] = {"cavity": "box", "frequencies": ["3.2 GHz", "3.3 GHz", "3.4 GHz"], "pass": "50 ms"}
 QUIET: dict[str, Any] = {"vna": None, "drift": 0.0}
+WARM = TemperatureChange.model_validate({"kind": "temperature", "temperature": "40 °C"})
+MOVED = Move.model_validate({"kind": "moved", "distance": "3 cm"})
 RIG = Path(__file__).parents[2] / "configs/rigs/sim_microwave.yaml"
 
 
@@ -108,6 +113,17 @@ class TestMicrowaveWithFaults(TestMicrowaveOneBit):
     def layer(self) -> PhysicalLayer:
         faults = [{"kind": kind, "rows": [3, 7, 90]} for kind in ("stale", "failed", "overload")]
         return build_any(faults={"list": [*faults, {"kind": "delay", "rows": [4], "delay": "2 s"}]})
+
+
+class TestMicrowaveDisturbed(TestMicrowaveOneBit):
+    """A medium that has changed twice is a medium like any other."""
+
+    @pytest.fixture
+    def layer(self) -> PhysicalLayer:
+        cavity = build_cavity()
+        cavity.disturb(Planned(0, WARM))
+        cavity.disturb(Planned(0, MOVED))
+        return build_point(cavity)
 
 
 def test_the_rig_file_is_forty_bits_and_twenty_frequencies_at_three_operating_points() -> None:
@@ -382,3 +398,47 @@ def test_elements_that_no_drive_sets_are_parameters() -> None:
 def test_elements_that_cannot_be_driven_are_refused(driven: list[int], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         build(driven=driven)
+
+
+def test_told_to_be_disturbed_it_is_another_medium_from_that_row_on_and_for_good() -> None:
+    cavity = build_cavity(**QUIET)
+    layer = build_point(cavity)
+    assert isinstance(cavity, Disturbable)
+    layer.open()
+    calm, state = measured(layer, bits(6), list(range(6))), layer.state_id
+    for row, change in ((2, WARM), (4, MOVED)):
+        cavity.check_disturbance(change)
+        cavity.disturb(Planned(row, change))
+    changed = measured(layer, bits(6), list(range(6)))
+    np.testing.assert_array_equal(changed[:2], calm[:2])
+    apart = np.abs(changed / calm - 1.0).mean(axis=1)
+    assert 0.0 < apart[2:4].max() < apart[4:].min()
+    assert layer.state_id == state
+    layer.close()
+    layer.open()
+    np.testing.assert_array_equal(measured(layer, bits(6), list(range(6))), changed)
+
+
+def test_what_cannot_befall_it_is_refused() -> None:
+    for change, says in {
+        Bend(kind="bent", deformation=1): "a metasurface cavity is not bent; expected temperature or moved",
+        Move.model_validate({"kind": "moved", "distance": "3 m"}): "the first post has no room 3 m",
+    }.items():
+        with pytest.raises(SettingError, match=says):
+            build_cavity().check_disturbance(change)
+    with pytest.raises(SettingError, match="no post stands in the box"):
+        build_cavity(box={"posts": 0}).check_disturbance(MOVED)
+
+
+@pytest.mark.parametrize("change", [WARM, MOVED])
+def test_the_guard_calls_it_re_mixed(change: TemperatureChange | Move) -> None:
+    """Eight reference drives, read four times before and once after, as a run does with `drift`."""
+    cavity = build_cavity(drift=0.0)
+    layer = build_point(cavity, frequencies={"start": "3.1 GHz", "stop": "3.5 GHz", "points": 20})
+    layer.open()
+    references = bits(8)
+    before = np.stack([measured(layer, references, list(range(8 * k, 8 * k + 8))) for k in range(5)])
+    baseline = Baseline.of(before[:4], tolerance=0.005)
+    assert judge(baseline, before[4]).kind == Kind.STEADY
+    cavity.disturb(Planned(40, change))
+    assert judge(baseline, measured(layer, references, list(range(40, 48)))).kind == Kind.REMIXED

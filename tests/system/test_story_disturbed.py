@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from labctl.record.reader import LogReader
+
 from .conftest import passes_of
 
 if TYPE_CHECKING:
@@ -17,6 +19,25 @@ LIST = (
 )
 PLAN = f"disturbances=[{', '.join(LIST)}]"
 JOINT = ("--set", "training={rule: phyll, schedule: joint, epochs: 2, batch: 20, optimizer: {lr: 5e-3}}")
+
+CAVE = """\
+schema: labctl/rig/1
+name: cave
+time_scale: instant
+instruments:
+  box:
+    driver: microwave.simulated
+    box: {length: 0.6 m, width: 0.45 m, height: 20 mm, quality: 200, posts: 6}
+    elements: {count: 40}
+    seed: 1
+layers:
+  cavity:
+    kind: simulated-microwave
+    cavity: box
+    frequencies: {start: 3.1 GHz, stop: 3.5 GHz, points: 10}
+    pass: 50 ms
+"""
+WATCHED = "drift: {every: 60, on_remixed: note}\nreport: {"
 
 
 def test_a_disturbed_run_is_told_as_such_and_replays_to_the_bit(labctl: "Labctl", desk: Path) -> None:
@@ -55,6 +76,24 @@ def test_another_medium_is_left_to_a_simulator_that_offers_it(labctl: "Labctl", 
     assert warmed["accuracy"] != calm["accuracy"]
     models = [(desk / each["run"] / "model" / "model.npz").read_bytes() for each in (calm, warmed)]
     assert models[0] == models[1], "training came before"
+
+
+@pytest.mark.parametrize("change", ["kind: temperature, temperature: 45 °C", "kind: moved, distance: 3 cm"])
+def test_a_changed_metasurface_cavity_is_told_as_re_mixed(labctl: "Labctl", desk: Path, change: str) -> None:
+    """The room warms up, or someone knocks a post over, in the middle of the night: the run goes on and says so."""
+    (desk / "desk.yaml").write_text(CAVE, encoding="utf-8")
+    text = (desk / "wine.yaml").read_text(encoding="utf-8")
+    text = text.replace("kind: fitted-range", "kind: two-bit").replace("report: {", WATCHED)
+    (desk / "wine.yaml").write_text(text, encoding="utf-8")
+    plan = ("--set", f"disturbances=[{{{change}, at: 250}}]")
+    disturbed = labctl("run", "wine.yaml", *JOINT, *plan, "--json").json
+    (told,) = disturbed["disturbances"]
+    assert (told["how"], told["first_id"]) == ("simulated medium changed", 250)
+    with LogReader(desk / disturbed["run"] / "run.sqlite") as log:
+        looks = [(event.detail["verdict"], event.detail["first_id"]) for event in log.events() if event.kind == "drift"]
+    assert {verdict for verdict, first_id in looks if first_id < 250} == {"baseline", "steady"}
+    assert next(verdict for verdict, first_id in looks if first_id >= 250) == "re-mixed"
+    assert labctl.quick("runs", "verify", disturbed["run"], "--json").json["identical"]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ class SimulatedMicrowaveLayer:
         `InstrumentError` when closed.
         """
         states = self._states(drives, ids)
-        return in_chunks(self._rows(self._opened("measure"), states, ids, stop))
+        self._opened("measure")
+        return in_chunks(self._rows(states, ids, stop))
 
     def signals(self, drives: Drives) -> Real:
         """Return the responses (n, n_outputs) without noise or drift. Raises as `measure` does."""
@@ -133,13 +134,14 @@ class SimulatedMicrowaveLayer:
         levels = self._bench.elements.levels
         return states if levels == "continuous" else np.rint(states * (levels - 1)) / (levels - 1)
 
-    def _rows(self, cavity: MetasurfaceCavity, states: Real, ids: RowIds, stop: Stop) -> Iterator[Row]:
+    def _rows(self, states: Real, ids: RowIds, stop: Stop) -> Iterator[Row]:
         for row_id, state in zip(ids.tolist(), states, strict=True):
             if stop.is_set():
                 return
-            yield self._answer(cavity, row_id, state)
+            yield self._answer(row_id, state)
 
-    def _answer(self, cavity: MetasurfaceCavity, row_id: int, states: Real) -> Row:
+    def _answer(self, row_id: int, states: Real) -> Row:
+        cavity = self._bench.solved(self._settings.sweep_hz, row_id)
         # The time of a row is that of its place in the run, so that a restart does not move it.
         planned_s = row_id * self._settings.pass_s
         signal = self._bench.read(cavity, states, self._settings.paths, row_id=row_id, time_s=planned_s)

@@ -1,7 +1,8 @@
 """A metasurface in a flat metal box and the network analyser on it: an instrument without hardware.
 
 It is what the operating points of one cavity share: the medium, the elements, the analyser's noise and the drift. Noise
-belongs to (seed, row id, how often that id was read since `open`), drift to the time a row is read at.
+belongs to (seed, row id, how often that id was read since `open`), drift to the time a row is read at. The
+medium can be disturbed: from a row on the box is warm, or one of its posts stands elsewhere.
 """
 
 import hashlib
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from labctl.contract.disturbances import ChannelChange, MediumChange, Move, Planned, TemperatureChange
 from labctl.contract.driver import BuildContext, InstrumentDriver
-from labctl.contract.errors import blaming
+from labctl.contract.errors import SettingError, blaming
 from labctl_simulators.loopback.microwave_settings import ElementSettings, SimulatedCavitySettings
 from labctl_simulators.loopback.row_noise import RowNoise
 from labctl_simulators.physics.analyser import AnalyserNoise
+from labctl_simulators.physics.changed_box import displaced, warmed
 from labctl_simulators.physics.drift import SlowDrift
 from labctl_simulators.physics.enclosure import Complex, Plates, Real
 from labctl_simulators.physics.metasurface import (
@@ -34,7 +37,7 @@ _MEDIUM, _DRIFT, _NOISE = range(3)
 
 
 class SimulatedCavity:
-    """A box with its elements and antennas. `layout` says where everything is."""
+    """A box with its elements and antennas. `layout` says where everything is; `Disturbable`."""
 
     def __init__(self, settings: SimulatedCavitySettings, name: str) -> None:
         """Raise `SettingError` for what does not fit into the box."""
@@ -45,7 +48,9 @@ class SimulatedCavity:
         self._random = RowNoise(_stream(settings.seed, _NOISE))
         drawn = np.random.default_rng(_stream(settings.seed, _DRIFT))
         self._gain_drift, self._phase_drift = (SlowDrift(settings.drift / math.sqrt(2.0), drawn) for _ in range(2))
-        self._solutions: dict[bytes, MetasurfaceCavity] = {}
+        self._media: list[tuple[int, Layout]] = []
+        """What the box is from which row on, after everything that has befallen it until then."""
+        self._solutions: dict[tuple[bytes, int], MetasurfaceCavity] = {}
         self._readings: Counter[int] = Counter()
         self._open = False
 
@@ -81,14 +86,28 @@ class SimulatedCavity:
             self._readings.clear()
         self._open = True
 
-    def solved(self, frequencies_hz: Real) -> MetasurfaceCavity:
-        """Return the cavity at `frequencies_hz` (n,), solved once however many layers read it there."""
-        key = frequencies_hz.tobytes()
+    def solved(self, frequencies_hz: Real, row_id: int | None = None) -> MetasurfaceCavity:
+        """Return the cavity at `frequencies_hz` (n,), solved once however many layers read it there.
+
+        It is the cavity that row `row_id` meets, or the undisturbed one.
+        """
+        past = 0 if row_id is None else sum(first_row <= row_id for first_row, _ in self._media)
+        key = (frequencies_hz.tobytes(), past)
         if key not in self._solutions:
             elements = self._settings.elements
             element = Element(elements.resonances_hz, elements.quality, elements.coupling)
-            self._solutions[key] = solve_cavity(self.layout, element, frequencies_hz)
+            layout = self._media[past - 1][1] if past else self.layout
+            self._solutions[key] = solve_cavity(layout, element, frequencies_hz)
         return self._solutions[key]
+
+    def check_disturbance(self, change: MediumChange) -> None:
+        """Raise `SettingError` for a change of anything but the box and its posts, and for a move without room."""
+        self._changed(self.layout, change)
+
+    def disturb(self, planned: Planned) -> None:
+        """Let the box be another one from a row on. Raises `SettingError` as `check_disturbance` does."""
+        layout = self._media[-1][1] if self._media else self.layout
+        self._media.append((planned.row, self._changed(layout, planned.change)))
 
     def read(
         self, cavity: MetasurfaceCavity, states: Real, paths: Sequence[tuple[int, int]], *, row_id: int, time_s: float
@@ -108,6 +127,17 @@ class SimulatedCavity:
         """Forget the solutions."""
         self._solutions.clear()
         self._open = False
+
+    def _changed(self, layout: Layout, change: ChannelChange | MediumChange) -> Layout:
+        match change:
+            case TemperatureChange(temperature_c=temperature_c):
+                return warmed(layout, self._settings.box.air, temperature_c)
+            case Move(distance_m=distance_m):
+                with blaming("distance"):
+                    return displaced(layout, distance_m)
+            case _:
+                what = f"a metasurface cavity is not {change.kind}; expected temperature or moved"
+                raise SettingError(("kind",), what)
 
 
 def _layout(settings: SimulatedCavitySettings) -> Layout:

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
 from labctl.contract.readout import Readout
-from labctl.contract.units import Decibel, Hertz, Metres, Seconds
+from labctl.contract.units import Celsius, Decibel, Hertz, Metres, Seconds
 from labctl_simulators.faults import FaultPlan
+from labctl_simulators.physics.air import Air
 from labctl_simulators.physics.analyser import AnalyserNoise
 from labctl_simulators.physics.enclosure import Real
 from labctl_simulators.physics.metasurface import MOST_FIXED_WIRES
@@ -18,7 +19,9 @@ from labctl_simulators.physics.metasurface import MOST_FIXED_WIRES
 class BoxSettings(Settings):
     """A flat box whose plates and filling let a field decay with `quality`, with round posts at random places.
 
-    Posts make the field irregular; a rectangle alone is not chaotic.
+    Posts make the field irregular; a rectangle alone is not chaotic. `temperature` and `humidity` are those of the
+    laboratory in which all this holds; they matter where a disturbance changes the temperature: the box, of aluminium,
+    expands, and waves are as fast as its air lets them.
     """
 
     length_m: Annotated[Metres, Field(gt=0)] = Field(alias="length")
@@ -27,6 +30,13 @@ class BoxSettings(Settings):
     quality: float = Field(gt=1, description="quality factor of the box before antennas and elements are put in")
     posts: int = Field(default=30, ge=0, le=MOST_FIXED_WIRES)
     post_radius_m: Annotated[Metres, Field(gt=0)] = Field(alias="post_radius", default=0.003)
+    temperature_c: Annotated[Celsius, Field(gt=-40, lt=60)] = Field(alias="temperature", default=20.0)
+    humidity: float = Field(default=0.5, ge=0, le=1, description="relative humidity of the air")
+
+    @property
+    def air(self) -> Air:
+        """The air as physics sees it."""
+        return Air.humid(self.temperature_c, self.humidity)
 
 
 class ElementSettings(Settings):

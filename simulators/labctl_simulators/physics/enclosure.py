@@ -38,10 +38,14 @@ CLEARANCE_M = 0.05
 
 @dataclass(frozen=True)
 class Plates:
-    """Two plates `height_m` apart. What they and the filling absorb lets a field decay with `quality`, or never."""
+    """Two plates `height_m` apart. What they and the filling absorb lets a field decay with `quality`, or never.
+
+    `index` is the refractive index between them, over that of the air in which the box was described.
+    """
 
     height_m: float
     quality: float
+    index: float = 1.0
 
     @property
     def cutoff_hz(self) -> float:
@@ -49,8 +53,9 @@ class Plates:
         return LIGHT_SPEED_M_PER_S / (2.0 * self.height_m)
 
     def wavenumber_per_m(self, frequency_hz: float) -> complex:
-        """Return k with k² = (ω/c)² (1 - i/Q), by which a field in a closed box decays as exp(-ωt/2Q)."""
-        return 2.0 * math.pi * frequency_hz / LIGHT_SPEED_M_PER_S * complex(np.sqrt(1.0 - 1j / self.quality))
+        """Return k with k² = (nω/c)² (1 - i/Q), by which a field in a closed box decays as exp(-ωt/2Q)."""
+        vacuum_per_m = 2.0 * math.pi * frequency_hz / LIGHT_SPEED_M_PER_S
+        return self.index * vacuum_per_m * complex(np.sqrt(1.0 - 1j / self.quality))
 
     def radiation_ohm(self, frequency_hz: float) -> float:
         """Return ωμh/4, the radiation resistance of a thin wire between plates without walls."""

@@ -9,7 +9,7 @@ with varactor-tuned walls); F. T. Faul et al., arXiv 2407.00054 (a programmable 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -85,13 +85,14 @@ class Element:
 
 @dataclass(frozen=True)
 class Layout:
-    """A box of `size_m` (length, width) and where its wires are."""
+    """A box of `size_m` (length, width) and where its wires are; every length has since grown by `expansion`."""
 
     size_m: tuple[float, float]
     plates: Plates
     antennas: Wires
     elements: Wires
     posts: Wires
+    expansion: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -280,25 +281,26 @@ class MetasurfaceCavity:
 def solve_cavity(layout: Layout, element: Element, frequencies_hz: Real) -> MetasurfaceCavity:
     """Eliminate walls, posts and antenna cables at every frequency (n,)."""
     n_antennas, n_elements = len(layout.antennas), len(layout.elements)
-    wires = joined(layout.antennas, layout.elements, layout.posts, _walls(layout, float(frequencies_hz.max())))
-    open_plates = Plates(layout.plates.height_m, math.inf)
+    described = joined(layout.antennas, layout.elements, layout.posts, _walls(layout, float(frequencies_hz.max())))
+    wires = Wires(layout.expansion * described.points_m, layout.expansion * described.radius_m)
+    plates = replace(layout.plates, height_m=layout.expansion * layout.plates.height_m)
+    open_plates = replace(plates, quality=math.inf)
+    element_radius_m = layout.expansion * layout.elements.radius_m
     direct: list[Complex] = []
     reach: list[Complex] = []
     coupling: list[Complex] = []
-    solutions = zip(frequencies_hz.tolist(), impedances(layout.plates, wires, frequencies_hz), strict=True)
+    solutions = zip(frequencies_hz.tolist(), impedances(plates, wires, frequencies_hz), strict=True)
     for frequency_hz, impedance in solutions:
         reduced = shorted(impedance, n_antennas + n_elements)
         across = reduced[n_antennas:, :n_antennas]
         cables = np.linalg.inv(reduced[:n_antennas, :n_antennas] + REFERENCE_OHM * np.eye(n_antennas))
         cables = 0.5 * (cables + cables.T)
         between = reduced[n_antennas:, n_antennas:] - across @ cables @ across.T
-        between -= 1j * np.diag(own_impedances(open_plates, layout.elements.radius_m, frequency_hz).imag)
+        between -= 1j * np.diag(own_impedances(open_plates, element_radius_m, frequency_hz).imag)
         direct.append(np.eye(n_antennas) - 2.0 * REFERENCE_OHM * cables)
         reach.append(math.sqrt(2.0 * REFERENCE_OHM) * across @ cables)
         coupling.append(0.5 * (between + between.T))
-    return MetasurfaceCavity(
-        frequencies_hz, layout.plates, element, np.stack(direct), np.stack(reach), np.stack(coupling)
-    )
+    return MetasurfaceCavity(frequencies_hz, plates, element, np.stack(direct), np.stack(reach), np.stack(coupling))
 
 
 @dataclass(frozen=True)
