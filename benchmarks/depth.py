@@ -1,7 +1,8 @@
 """Does depth pay? Three blocks against one that has as many trainable weights, on the same simulated hardware.
 
-Each pair of a system and a data set is trained with the schedules `joint` and `greedy`, with skips past the layers and
-without, over splits of the data. All have the same number of epochs: `greedy` gives them to one block after the other.
+Each pair of a system and a data set is trained with the schedules `joint` and `greedy`, over splits of the data: with
+skips past the layers, with skips from the input to all blocks, and without. All have the same number of epochs:
+`greedy` gives them to one block after the other.
 """
 
 import tempfile
@@ -19,8 +20,9 @@ from labctl.orchestrator.assembly import build_bench, build_task
 EPOCHS = 30
 DEPTH = 3
 SCHEDULES = ("joint", "greedy")
-SKIPS = {"skip": "true", "physics": "false"}
-"""What the weights see beside the responses: what was encoded, or nothing."""
+SKIPS = {"skip": ("true", "true"), "physics": ("false", "false"), "input": ("true", "input")}
+"""What the weights of the first block and of those behind it see beside the responses: what was encoded for that block,
+nothing, or what entered the network, which the first block encodes."""
 
 EXPERIMENT = """\
 schema: labctl/experiment/1
@@ -73,12 +75,12 @@ PAIRS: Mapping[str, Pair] = {
 }
 
 
-def measure(quick: bool, pairs: Sequence[str] = tuple(PAIRS)) -> Iterable[Row]:
+def measure(quick: bool, pairs: Sequence[str] = tuple(PAIRS), kinds: Sequence[str] = tuple(SKIPS)) -> Iterable[Row]:
     """Yield a row per pair, schedule and kind of network."""
     seeds = range(2 if quick else 3)
     for name in pairs:
         for schedule in SCHEDULES:
-            for kind in SKIPS:
+            for kind in kinds:
                 yield gain_row(name, schedule, kind, seeds)
 
 
@@ -100,10 +102,11 @@ def gain_row(name: str, schedule: str, kind: str, seeds: Sequence[int], *, epoch
     return over_draws(f"depth.{name}.{schedule}.{kind}", (three - one).tolist(), "points", others)
 
 
-def _experiment(pair: Pair, skip: str, units: Sequence[int]) -> str:
+def _experiment(pair: Pair, skips: tuple[str, str], units: Sequence[int]) -> str:
+    first, later = skips
     blocks = "\n".join(
         f"    - {{layer: {layer}, encoder: {pair.encoder}, skip: {skip}, units: {own}}}"
-        for layer, own in zip(pair.layers, units, strict=False)
+        for layer, skip, own in zip(pair.layers, [first, *[later] * (DEPTH - 1)], units, strict=False)
     )
     text = EXPERIMENT.replace("RIG", str(ROOT / "configs" / "rigs" / f"{pair.rig}.yaml")).replace("BLOCKS", blocks)
     return text.replace("DATA", pair.data).replace("LABEL", f"{{kind: one-hot, {pair.label[1:]}")
@@ -125,9 +128,10 @@ def main() -> None:
     """Run the command."""
     parser = harness.parser("Compare three blocks with one of as many weights.")
     parser.add_argument("--rows", nargs="+", metavar="PAIR", choices=list(PAIRS), default=list(PAIRS))
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", choices=list(SKIPS), default=list(SKIPS))
     arguments = parser.parse_args()
     spread = "mean and 95 % interval over splits"
-    harness.run("depth", spread, arguments, lambda quick: measure(quick, arguments.rows))
+    harness.run("depth", spread, arguments, lambda quick: measure(quick, arguments.rows, arguments.kinds))
 
 
 if __name__ == "__main__":

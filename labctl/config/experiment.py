@@ -217,7 +217,10 @@ class Block(Settings):
 
     layer: LayerAddress = Field(description="a layer of a rig: NAME, or ROLE.NAME where several rigs have one")
     encoder: Encoder = Field(description="how numbers become drives: a kind, or a mapping with its settings")
-    skip: bool = Field(description="whether the weights also see what was encoded, past the layer")
+    skip: bool | Literal["input"] = Field(
+        description="whether the weights also see what was encoded, past the layer; input: what entered the network, "
+        "label and features, in its place"
+    )
     units: int = Field(gt=0, description="outputs of the digital weights")
     standardise: bool = Field(default=True, description="scale responses to zero mean and unit variance")
     reads: int = Field(default=1, ge=1, le=1000, description="passes that a response is the mean of")
@@ -233,6 +236,13 @@ class Network(Settings):
 
     label: Label = Field(description="how the label enters the first block")
     blocks: tuple[Block, ...] = Field(min_length=1, description="the blocks, first to last")
+
+    @model_validator(mode="after")
+    def _input_is_skipped_to_later_blocks(self) -> Self:
+        if self.blocks[0].skip == "input":
+            what = "what enters the network is what the first block encodes; write `skip: true` there, which means it"
+            raise SettingError(("blocks", 0, "skip"), what)
+        return self
 
 
 class Record(Settings):

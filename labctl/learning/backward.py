@@ -42,13 +42,14 @@ class Backward(Signalled):
         signals: list[Vectors] = [signal]
         for index in reversed(range(1, len(self.network.blocks))):
             block, inputs = self.network.blocks[index], course.inputs[index]
-            slopes = signal @ block.weights[:, :-1]
-            self.work.update += signal.size * slopes.shape[1]
             n_outputs = len(block.standardiser.gain)
+            # Nothing that learns lies before the network's input.
+            slopes = signal @ block.weights[:, : n_outputs if block.skip == "input" else -1]
+            self.work.update += signal.size * slopes.shape[1]
             upstream = slopes[:, :n_outputs] * block.standardiser.gain
             drives = yield from self._pull_back(index, inputs, upstream)
             signal = block.encoder.pull_back(inputs, drives).astype(self.network.dtype)
-            if block.skip:
+            if block.skip is True:
                 signal += slopes[:, n_outputs:]
             signals.append(signal)
         return signals[::-1]

@@ -115,14 +115,14 @@ class ContrastivePhyll(LearningRule):
             self.work.update += self._ridge.add(features, batch.labels)
             return {}
         labels = unlabelled(len(batch.samples), self.network)
-        inputs = without_label(batch.features, self.network)
-        views = without_label(self._views(batch.features, generator), self.network)
+        inputs = first = without_label(batch.features, self.network)
+        views = first_view = without_label(self._views(batch.features, generator), self.network)
         metrics: dict[str, float] = {}
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs[:, None], batch.samples, labels, "train")
-            features = block.features(inputs, responses[:, 0])
+            features = block.features(inputs, responses[:, 0], first)
             responses = yield Measure(index, views[:, None], batch.samples, labels, "view")
-            seen = block.features(views, responses[:, 0])
+            seen = block.features(views, responses[:, 0], first_view)
             metrics |= self._train(index, features, seen, epochs_done / self._pretraining)
             if index + 1 < len(self.network.blocks):
                 inputs, views = (self._hidden(self._outputs(index, z)) for z in (features, seen))
@@ -161,10 +161,10 @@ class ContrastivePhyll(LearningRule):
     ) -> Requests[NDArray[np.floating]]:
         """Return the rectified outputs of all blocks, (n, sum of units + 1), the last a constant."""
         labels = unlabelled(len(samples), self.network)
-        inputs = without_label(features, self.network)
+        inputs = first = without_label(features, self.network)
         parts: list[Vectors] = []
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs[:, None], samples, labels, purpose)
-            inputs = self._hidden(self._outputs(index, block.features(inputs, responses[:, 0]), scoring=scoring))
+            inputs = self._hidden(self._outputs(index, block.features(inputs, responses[:, 0], first), scoring=scoring))
             parts.append(inputs)
         return np.concatenate([*parts, np.ones((len(features), 1))], axis=1, dtype=np.float64)

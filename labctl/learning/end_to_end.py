@@ -102,12 +102,12 @@ class EndToEnd(LearningRule):
     ) -> Requests[Course]:
         """Send samples (n, d) through all blocks."""
         course = Course()
-        inputs = without_label(features, self.network)
+        inputs = first = without_label(features, self.network)
         for index, block in enumerate(self.network.blocks):
             responses = yield from self._respond(index, inputs, samples, purpose)
             course.inputs.append(inputs)
             course.responses.append(responses)
-            course.features.append(block.features(inputs, responses))
+            course.features.append(block.features(inputs, responses, first))
             inputs = self._outputs(index, course.features[-1], scoring=scoring)
             course.outputs.append(inputs)
         return course

@@ -48,12 +48,12 @@ class LabelledPasses(LearningRule):
         """Measure a positive and the negative passes per sample and block; update each block from its own."""
         wrong = self._negatives.draw(batch.labels, batch.samples, generator)
         labels = np.concatenate([batch.labels[:, None], wrong], axis=1)
-        inputs = self.network.label.embed(batch.features, labels)
+        inputs = first = self.network.label.embed(batch.features, labels)
         metrics: dict[str, float] = {}
         total = np.zeros(labels.shape, self.network.dtype)
         for index, block in enumerate(self.network.blocks[: blocks.stop]):
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
-            features = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
+            features = block.features(*(rows.reshape(labels.size, -1) for rows in (inputs, responses, first)))
             if index in blocks:
                 found = self._train(index, features, progress)
                 metrics |= self._block_metrics(found, index)
@@ -66,11 +66,11 @@ class LabelledPasses(LearningRule):
     def scores(self, features: Vectors, samples: NDArray[np.int64], purpose: Purpose) -> Requests[NDArray[np.floating]]:
         """Send every candidate label through the network and return the goodness summed over its blocks."""
         candidates = np.broadcast_to(self.network.label.candidates, (len(features), self.network.label.n_classes))
-        inputs = self.network.label.embed(features, candidates)
+        inputs = first = self.network.label.embed(features, candidates)
         total = np.zeros(candidates.shape, dtype=self.network.dtype)
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs, samples, candidates, purpose)
-            flat = block.features(inputs.reshape(candidates.size, -1), responses.reshape(candidates.size, -1))
+            flat = block.features(*(rows.reshape(candidates.size, -1) for rows in (inputs, responses, first)))
             outputs = self._outputs(index, flat, scoring=True)
             total += self._goodness(index, outputs).reshape(candidates.shape)
             inputs = self._hidden(outputs).reshape(*candidates.shape, -1)

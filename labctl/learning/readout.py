@@ -55,11 +55,11 @@ class Readout(LearningRule):
     ) -> Requests[NDArray[np.floating]]:
         """Return the features (n, sum of all blocks' widths) of samples in double precision."""
         labels = unlabelled(len(samples), self.network)
-        inputs = self.network.label.embed(features, labels)
+        inputs = first = self.network.label.embed(features, labels)
         parts: list[Vectors] = []
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs, samples, labels, purpose)
-            parts.append(block.features(inputs[:, 0], responses[:, 0]))
+            parts.append(block.features(inputs[:, 0], responses[:, 0], first[:, 0]))
             if index + 1 < len(self.network.blocks):
                 inputs = self._outputs(index, parts[-1], scoring=scoring)[:, None]
         return np.concatenate(parts, axis=1, dtype=np.float64)

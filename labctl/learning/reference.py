@@ -79,11 +79,11 @@ class ReferencePhyll(LearningRule):
     def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:
         """Measure one pass per sample and block; update each block from its own."""
         labels = unlabelled(len(batch.samples), self.network)
-        inputs = self.network.label.embed(batch.features, labels)
+        inputs = first = self.network.label.embed(batch.features, labels)
         metrics: dict[str, float] = {}
         for index, block in enumerate(self.network.blocks[: blocks.stop]):
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
-            features = block.features(inputs[:, 0], responses[:, 0])
+            features = block.features(inputs[:, 0], responses[:, 0], first[:, 0])
             if index in blocks:
                 metrics |= self._train(index, features, batch.labels, progress)
             if index + 1 < blocks.stop:
@@ -93,11 +93,11 @@ class ReferencePhyll(LearningRule):
     def scores(self, features: Vectors, samples: NDArray[np.int64], purpose: Purpose) -> Requests[NDArray[np.floating]]:
         """Send each sample once and return the goodness along every class's reference, summed over the blocks."""
         labels = unlabelled(len(samples), self.network)
-        inputs = self.network.label.embed(features, labels)
+        inputs = first = self.network.label.embed(features, labels)
         total = np.zeros((len(samples), self.network.label.n_classes), self.network.dtype)
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs, samples, labels, purpose)
-            outputs = self._outputs(index, block.features(inputs[:, 0], responses[:, 0]), scoring=True)
+            outputs = self._outputs(index, block.features(inputs[:, 0], responses[:, 0], first[:, 0]), scoring=True)
             total += self._references[index].goodness(outputs)
             self.work.scoring += len(samples) * self._references[index].xi.size
             inputs = outputs[:, None]

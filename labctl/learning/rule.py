@@ -98,7 +98,7 @@ class LearningRule(ABC):
         """
         candidates = self.network.label.candidates
         labels = candidates[generator.integers(len(candidates), size=(len(batch.labels), 1))]
-        inputs = self.network.label.embed(batch.features, labels)
+        inputs = first = self.network.label.embed(batch.features, labels)
         for index, block in enumerate(self.network.blocks[: blocks.stop]):
             flat = inputs[:, 0]
             if index in blocks:
@@ -109,7 +109,8 @@ class LearningRule(ABC):
             if index in blocks:
                 yield from self._study(index, flat, batch.samples, generator)
             if index + 1 < blocks.stop:
-                inputs = self._hidden(self._outputs(index, block.features(flat, responses[:, 0])))[:, None]
+                features = block.features(flat, responses[:, 0], first[:, 0])
+                inputs = self._hidden(self._outputs(index, features))[:, None]
 
     @abstractmethod
     def step(self, batch: Batch, generator: np.random.Generator, progress: float, blocks: range) -> Requests[Metrics]:

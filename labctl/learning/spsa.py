@@ -57,11 +57,12 @@ class Spsa(EndToEnd):
     def _losses(self, batch: Batch, tried: Sequence[Sequence[Vectors]]) -> Requests[Vectors]:
         """Return the loss of a batch under each of the weights `tried`."""
         n, k = len(batch.labels), len(tried)
-        inputs = without_label(batch.features, self.network)[:, None]
+        inputs = first = without_label(batch.features, self.network)[:, None]
         for index, block in enumerate(self.network.blocks):
             labels = np.full(inputs.shape[:2], NO_LABEL)
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
-            flat = block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1))
+            same = np.broadcast_to(first, (*labels.shape, first.shape[2]))
+            flat = block.features(*(rows.reshape(labels.size, -1) for rows in (inputs, responses, same)))
             features = np.broadcast_to(flat.reshape(n, -1, flat.shape[1]), (n, k, flat.shape[1]))
             inputs = np.stack([features[:, i] @ weights[index].T for i, weights in enumerate(tried)], axis=1)
         self._count(n * sum(w.size for weights in tried for w in weights), scoring=False)

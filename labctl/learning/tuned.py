@@ -129,11 +129,11 @@ class TunedPhyll(Phyll):
 
     def _loss_of(self, batch: Batch, labels: NDArray[np.int64]) -> Requests[tuple[float, list[Vectors]]]:
         """Measure a batch under `labels` (n, k); return the local losses, added, and each block's features."""
-        inputs = self.network.label.embed(batch.features, labels)
+        inputs = first = self.network.label.embed(batch.features, labels)
         loss, measured = 0.0, list[Vectors]()
         for index, block in enumerate(self.network.blocks):
             responses = yield Measure(index, inputs, batch.samples, labels, "train")
-            measured.append(block.features(inputs.reshape(labels.size, -1), responses.reshape(labels.size, -1)))
+            measured.append(block.features(*(rows.reshape(labels.size, -1) for rows in (inputs, responses, first))))
             outputs = self._outputs(index, measured[-1])
             loss += self._loss.value(self._goodness(index, outputs).reshape(labels.shape))
             inputs = self._hidden(outputs).reshape(*labels.shape, -1)

@@ -1,12 +1,13 @@
 """A block: encoder, physical layer, digital skip and the digital weights after the physics.
 
 s = f_p(enc(h))      measured, never differentiated
-z = [s; h; 1]        standardised responses, skip if wanted, bias
+z = [s; h; 1]        standardised responses, skip if wanted, bias; skip `input` has what entered the network for h
 y = W z              W is the only thing that is trained
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +29,21 @@ class Block:
     encoder: Encoder
     standardise: bool
     standardiser: Standardiser
-    skip: bool
+    skip: bool | Literal["input"]
     reads: int
     weights: Vectors
     reference: Vectors
 
-    def features(self, inputs: Vectors, responses: ResponseValues) -> Vectors:
-        """Return z (n, n_features + 1) for hidden `inputs` (n, width) and measured `responses` (n, n_outputs)."""
+    def features(self, inputs: Vectors, responses: ResponseValues, first: Vectors) -> Vectors:
+        """Return z (n, n_features + 1) for hidden `inputs` (n, width) and measured `responses` (n, n_outputs).
+
+        `first` (n, width of the first block) is what entered the network, and is `inputs` in its first block.
+        """
         n_outputs = responses.shape[1]
         z = np.empty((len(inputs), self.weights.shape[1]), dtype=self.weights.dtype)
         z[:, :n_outputs] = self.standardiser.apply(responses)
         if self.skip:
-            z[:, n_outputs:-1] = inputs
+            z[:, n_outputs:-1] = first if self.skip == "input" else inputs
         z[:, -1] = 1
         return z
 

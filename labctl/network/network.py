@@ -71,11 +71,11 @@ def build_network(
     """
     dtype = np.dtype(precision)
     label = LabelEmbedding.from_settings(settings.label, n_classes, n_features, named_generator(seed, "label"))
-    width = label.label_width + n_features
+    first = width = label.label_width + n_features
     blocks: list[Block] = []
     for number, (block, layer) in enumerate(zip(settings.blocks, layers, strict=True), start=1):
         try:
-            blocks.append(_build_block(block, layer, width, dtype, seed=seed, number=number))
+            blocks.append(_build_block(block, layer, width, first, dtype, seed=seed, number=number))
         except InputError as error:
             raise MisfitError(number - 1, f"block {number} on layer '{block.layer}': {error}") from error
         width = block.units
@@ -83,13 +83,22 @@ def build_network(
 
 
 def _build_block(
-    settings: BlockSettings, layer: LayerInfo, width: int, dtype: np.dtype[np.floating], *, seed: int, number: int
+    settings: BlockSettings,
+    layer: LayerInfo,
+    width: int,
+    first: int,
+    dtype: np.dtype[np.floating],
+    *,
+    seed: int,
+    number: int,
 ) -> Block:
+    """Return a block that is sent `width` values, in a network that is sent `first`."""
     encoder = make_encoder(settings.encoder, width, layer.inputs, named_generator(seed, "mixing", number))
     # What the first block sends directly are the data, which may well be levels.
     if number > 1 or not isinstance(encoder, DirectEncoder):
         check_levels(settings.encoder.kind, encoder, layer.inputs)
-    n_features = layer.n_outputs + (width if settings.skip else 0)
+    n_skipped = first if settings.skip == "input" else width if settings.skip else 0
+    n_features = layer.n_outputs + n_skipped
     return Block(
         layer=settings.layer,
         encoder=encoder,

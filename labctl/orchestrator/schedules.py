@@ -149,7 +149,8 @@ class Cached:
         self._complete(block - 1, samples, purpose)
         responses = self._responses[block - 1][samples]
         earlier = self._network.blocks[block - 1]
-        features = earlier.features(before.reshape(labels.size, -1), responses.reshape(labels.size, -1))
+        first = self._network.label.embed(self._features[samples], labels)
+        features = earlier.features(*(rows.reshape(labels.size, -1) for rows in (before, responses, first)))
         return earlier.outputs(features).reshape(*labels.shape, -1)
 
     def _room(self, block: int, responses: ResponseValues) -> ResponseValues:

@@ -10,6 +10,7 @@ shuffled            each sample given the responses of another, no skip: must sc
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +161,9 @@ def _linear(data: PreparedData) -> NDArray[np.bool_]:
 
 
 def _skip_only(loaded: LoadedExperiment, task: Task) -> NDArray[np.bool_]:
-    variant = _with_blocks(loaded, [_changed(block, skip=True) for block in loaded.experiment.network.blocks])
+    variant = _with_blocks(
+        loaded, [_changed(block, skip=block.skip or True) for block in loaded.experiment.network.blocks]
+    )
     models = [PhysicsModel(np.zeros((info.n_inputs, info.n_outputs)), np.zeros(info.n_outputs)) for info in task.infos]
     digital = build_task(variant, task.infos, task.offers)
     return _train_on(digital, Modelled(digital.rule.network, models))
@@ -237,5 +240,5 @@ def _from_the_seed(loaded: LoadedExperiment) -> LoadedExperiment:
     return replace(loaded, experiment=loaded.experiment.model_copy(update={"training": training}))
 
 
-def _changed(block: BlockSettings, *, skip: bool) -> BlockSettings:
+def _changed(block: BlockSettings, *, skip: bool | Literal["input"]) -> BlockSettings:
     return block.model_copy(update={"skip": skip})

@@ -154,9 +154,8 @@ def held_out_pairs_right(task: Task, schedule: Schedule) -> int:
         inputs = task.rule.network.label.embed(task.features[samples[part]], pairs[part])
         responses = schedule.answer(Measure(0, inputs, samples[part], pairs[part], "test"))
         block = task.rule.network.blocks[0]
-        outputs = block.outputs(
-            block.features(inputs.reshape(pairs[part].size, -1), responses.reshape(pairs[part].size, -1))
-        )
+        flat = inputs.reshape(pairs[part].size, -1)
+        outputs = block.outputs(block.features(flat, responses.reshape(pairs[part].size, -1), flat))
         margins = goodness(outputs, block.reference).reshape(-1, 2)
         right += int(np.count_nonzero(margins[:, 0] > margins[:, 1]))
     return right

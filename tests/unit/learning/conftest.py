@@ -57,13 +57,16 @@ def carry_out(respond: Callable[[Measure], ResponseValues]) -> Callable[[Request
 def make_learner() -> Callable[..., LearningRule]:
     """Build a rule from its `training` settings, on one block per number of `units`."""
 
-    def make(units: tuple[int, ...] = (7,), *, skip: bool = True, **training: Any) -> LearningRule:
+    def make(units: tuple[int, ...] = (7,), *, skip: bool | str = True, **training: Any) -> LearningRule:
         phyll = {"rule": "phyll", "epochs": 3, "theta": 5.0, "inner_steps": 2}
         settings = TRAINING.validate_python(training if "rule" in training else phyll | training)
         encoder = {"kind": "fitted-range", "mix": "orthogonal"}
         described = {
             "label": {"kind": "one-hot" if settings.labelled else "none"},
-            "blocks": [{"layer": "it", "encoder": encoder, "skip": skip, "units": n} for n in units],
+            "blocks": [
+                {"layer": "it", "encoder": encoder, "skip": skip if i else bool(skip), "units": n}
+                for i, n in enumerate(units)
+            ],
         }
         network = build_network(
             NetworkSettings.model_validate(described),

@@ -57,9 +57,9 @@ def first_gradients(learner: LearningRule, batch: Batch) -> list[np.ndarray]:
     return [learner.arrays()[f"adam{number}.first"] / 0.1 for number in range(3)]
 
 
-@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("skip", [True, False, "input"])
 def test_backpropagation_agrees_with_finite_differences_of_the_whole_network(
-    make_learner: MakeLearner, make_batch: MakeBatch, skip: bool
+    make_learner: MakeLearner, make_batch: MakeBatch, skip: bool | str
 ) -> None:
     settings = {"rule": "backpropagation", "epochs": 2, "precision": "float64"}
     batch = make_batch(30, dtype="float64")
@@ -81,14 +81,20 @@ def test_backpropagation_agrees_with_finite_differences_of_the_whole_network(
             assert gradient[index] == pytest.approx(slope, rel=0.02, abs=2e-4), (name, index)
 
 
-def test_a_step_back_costs_what_was_counted_by_hand(make_learner: MakeLearner, make_batch: MakeBatch) -> None:
+@pytest.mark.parametrize(("skip", "seen", "led_back"), [(True, 7, 7), (False, 0, 0), ("input", N_FEATURES, 0)])
+def test_a_step_back_costs_what_was_counted_by_hand(
+    make_learner: MakeLearner, make_batch: MakeBatch, skip: bool | str, seen: int, led_back: int
+) -> None:
+    """The second block's weights see so many values past the layer; through so many of them the error goes back."""
     batch = make_batch(30)
-    learner = trained(make_learner(UNITS, rule="backpropagation", epochs=2), batch)
+    learner = trained(make_learner(UNITS, skip=skip, rule="backpropagation", epochs=2), batch)
     learner.work.forward = 0
     run(learner, learner.step(batch, np.random.default_rng(0), 0.0, range(2)))
-    assert learner.work.forward == 30 * sum(SIZES)
-    back = 30 * N_CLASSES * 3 + 30 * 3 * (N_OUTPUTS + 7)
-    assert learner.work.update == 30 * sum(SIZES) + back
+    first = 7 * (N_OUTPUTS + (N_FEATURES if skip else 0) + 1)
+    sizes = first + 3 * (N_OUTPUTS + seen + 1) + N_CLASSES * (3 + 1)
+    assert learner.work.forward == 30 * sizes
+    back = 30 * N_CLASSES * 3 + 30 * 3 * (N_OUTPUTS + led_back)
+    assert learner.work.update == 30 * sizes + back
     assert learner.work.twin == 0
 
 

@@ -53,7 +53,7 @@ def test_feedback_alignment_sends_the_error_to_every_block_through_its_matrix(
     before = {name: array.copy() for name, array in learner.arrays().items()}
     scores, sent = carry_out(learner.scores(batch.features, batch.samples, "test"))
     features = [
-        block.features(request.inputs[:, 0], respond(request)[:, 0])
+        block.features(request.inputs[:, 0], respond(request)[:, 0], sent[0].inputs[:, 0])
         for block, request in zip(learner.network.blocks, sent, strict=True)
     ]
     error = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(N_CLASSES)[batch.labels]) / 20

@@ -31,9 +31,8 @@ def every_block(learner: LearningRule) -> range:
 
 def step_gradient(learner: LearningRule, asked: Measure, respond: Respond, block: int = 0) -> np.ndarray:
     """Return the gradient that the pairs of `asked` give for the block's weights as they are now."""
-    features = learner.network.blocks[block].features(
-        asked.inputs.reshape(asked.n_rows, -1), respond(asked).reshape(asked.n_rows, -1)
-    )
+    inputs = asked.inputs.reshape(asked.n_rows, -1)
+    features = learner.network.blocks[block].features(inputs, respond(asked).reshape(asked.n_rows, -1), inputs)
     return GoodnessGradient(learner.network.blocks[block].reference, PairLoss(5.0), 2)(
         learner.network.blocks[block].weights, features
     )
@@ -87,7 +86,8 @@ def test_the_second_block_is_sent_what_the_updated_first_block_puts_out(
     first = learner.network.blocks[0]
     before = first.weights.copy()
     _, (to_first, to_second) = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
-    features = first.features(to_first.inputs.reshape(20, -1), respond(to_first).reshape(20, -1))
+    sent = to_first.inputs.reshape(20, -1)
+    features = first.features(sent, respond(to_first).reshape(20, -1), sent)
     assert np.array_equal(to_second.inputs.reshape(20, -1), features @ first.weights.T)
     assert not np.allclose(to_second.inputs.reshape(20, -1), features @ before.T)
 
@@ -105,7 +105,7 @@ def test_inner_steps_descend_on_one_measurement(
         block = learner.network.blocks[0]
         gradient = GoodnessGradient(block.reference, PairLoss(5.0), 2)
         flat = asked[0].inputs.reshape(80, -1)
-        gradient(block.weights, block.features(flat, respond(asked[0]).reshape(80, -1)))
+        gradient(block.weights, block.features(flat, respond(asked[0]).reshape(80, -1), flat))
         losses.append(gradient.loss())
     assert losses[1] < losses[0]
 
@@ -131,7 +131,8 @@ def test_figures_of_a_step_are_those_of_its_pairs(
     block = learner.network.blocks[0]
     before = block.weights.copy()
     metrics, (asked,) = carry_out(learner.step(batch, rng(), 0.0, every_block(learner)))
-    features = block.features(asked.inputs.reshape(60, -1), respond(asked).reshape(60, -1))
+    inputs = asked.inputs.reshape(60, -1)
+    features = block.features(inputs, respond(asked).reshape(60, -1), inputs)
     pairs = goodness(features @ before.T, block.reference).reshape(30, 2)
     margins = pairs[:, 0] - pairs[:, 1]
     assert metrics["block1.goodness_positive"] == pytest.approx(pairs[:, 0].mean(), abs=1e-6)
@@ -165,7 +166,8 @@ def test_scores_sweep_every_label_and_add_the_goodness_of_all_blocks(
     for request, block in zip(asked, learner.network.blocks, strict=True):
         assert request.purpose == "test"
         assert (request.labels == np.arange(N_CLASSES)).all()
-        features = block.features(request.inputs.reshape(60, -1), respond(request).reshape(60, -1))
+        inputs = request.inputs.reshape(60, -1)
+        features = block.features(inputs, respond(request).reshape(60, -1), inputs)
         total += goodness(block.outputs(features), block.reference).reshape(12, N_CLASSES)
     np.testing.assert_allclose(scores, total, atol=1e-6)
 

@@ -34,7 +34,9 @@ def parts(batch: Batch, size: int) -> list[Batch]:
 def measured_features(learner: LearningRule, asked: list[Measure], respond: Respond) -> np.ndarray:
     """Return what the readout saw, (n, all blocks' features), from the requests of one sweep."""
     per_block = [
-        learner.network.blocks[request.block].features(request.inputs[:, 0], respond(request)[:, 0])
+        learner.network.blocks[request.block].features(
+            request.inputs[:, 0], respond(request)[:, 0], asked[0].inputs[:, 0]
+        )
         for request in asked
     ]
     return np.concatenate(per_block, axis=1).astype(np.float64)

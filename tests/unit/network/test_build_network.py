@@ -35,7 +35,7 @@ def test_features_are_responses_then_skip_then_one() -> None:
     built = network(block()).blocks[0]
     built.standardiser = Standardiser(np.full(4, 1.0, np.float32), np.full(4, 2.0, np.float32))
     inputs = np.arange(10, dtype=np.float32).reshape(2, 5)
-    z = built.features(inputs, np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.uint16))
+    z = built.features(inputs, np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.uint16), inputs)
     assert z.dtype == np.float32
     assert z.tolist() == [[0, 2, 4, 6, 0, 1, 2, 3, 4, 1], [8, 10, 12, 14, 5, 6, 7, 8, 9, 1]]
     assert np.array_equal(built.outputs(z), z @ built.weights.T)
@@ -45,14 +45,15 @@ def test_a_response_scale_weighs_the_physics_against_the_skip() -> None:
     responses, inputs = np.random.default_rng(0).normal(3, 2, (50, 4)), np.ones((50, 5))
     built = network(block(response_scale=0.3)).blocks[0]
     built.standardiser = built.standardiser.fitted(responses)
-    z = built.features(inputs, responses)
+    z = built.features(inputs, responses, inputs)
     np.testing.assert_allclose(z[:, :4].std(axis=0), 0.3, rtol=1e-4)
     assert (z[:, 4:] == 1).all()
 
 
 def test_without_skip_the_weights_see_the_physics_alone() -> None:
     built = network(block(skip=False)).blocks[0]
-    z = built.features(np.ones((1, 5), np.float32), np.array([[1.0, 2, 3, 4]], np.float32))
+    inputs = np.ones((1, 5), np.float32)
+    z = built.features(inputs, np.array([[1.0, 2, 3, 4]], np.float32), inputs)
     assert z.tolist() == [[1, 2, 3, 4, 1]]
     assert built.weights.shape == (5, 4 + 1)
 
@@ -62,6 +63,21 @@ def test_the_next_block_takes_the_outputs_of_the_one_before() -> None:
     width = 2 + 1 + 3
     assert [made.weights.shape for made in built.blocks] == [(7, 4 + width + 1), (3, 4 + 7 + 1)]
     assert [made.encoder.mixing is not None and made.encoder.mixing.shape for made in built.blocks] == [(6, 6), (6, 7)]
+
+
+def test_a_later_block_can_see_what_entered_the_network_in_place_of_what_it_was_sent() -> None:
+    built = network(block(units=7), block(units=3, skip="input"), pad=1).blocks[1]
+    first, hidden = np.arange(12, dtype=np.float32).reshape(2, 6), np.full((2, 7), -1, np.float32)
+    z = built.features(hidden, np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32), first)
+    assert z.tolist() == [[1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 1], [5, 6, 7, 8, 6, 7, 8, 9, 10, 11, 1]]
+    assert built.weights.shape == (3, 4 + 6 + 1)
+    assert built.encoder.mixing is not None
+    assert built.encoder.mixing.shape == (6, 7)
+
+
+def test_the_same_seed_gives_the_first_block_the_same_draws_whatever_later_ones_skip() -> None:
+    plain, dense = network(block(), block()).arrays(), network(block(), block(skip="input")).arrays()
+    assert all(np.array_equal(array, dense[name]) for name, array in plain.items() if "block0" in name)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -92,8 +108,8 @@ def test_a_restored_network_computes_the_same_and_learns_apart(precision: str) -
     second.restore(first.arrays())
     restored = second.blocks[0]
     assert np.array_equal(built.encoder.encode(inputs).drives, restored.encoder.encode(inputs).drives)
-    z = built.features(inputs, responses)
-    assert np.array_equal(z, restored.features(inputs, responses))
+    z = built.features(inputs, responses, inputs)
+    assert np.array_equal(z, restored.features(inputs, responses, inputs))
     assert np.array_equal(built.outputs(z), restored.outputs(z))
     built.weights += 1
     assert not np.array_equal(built.weights, restored.weights)

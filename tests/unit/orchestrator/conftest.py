@@ -45,13 +45,15 @@ def make_task() -> Callable[..., Task]:
         seed: int = 1,
         encoder: dict[str, Any] | None = None,
         reads: int = 1,
+        skip: bool | str = True,
         **training: Any,
     ) -> Task:
         phyll = {"rule": "phyll", "epochs": 3, "batch": 7}
         settings = training if "rule" in training else phyll | training
         encoder = encoder or {"kind": "fitted-range", "mix": "orthogonal"}
         blocks = [
-            {"layer": layer.info.name, "encoder": encoder, "skip": True, "units": 6, "reads": reads} for layer in layers
+            {"layer": layer.info.name, "encoder": encoder, "skip": skip if i else True, "units": 6, "reads": reads}
+            for i, layer in enumerate(layers)
         ]
         experiment = Experiment.model_validate(
             {

@@ -48,8 +48,14 @@ def layers() -> list[InstantLayer]:
 
 
 @pytest.fixture
+def skip() -> bool | str:
+    """What the second block's weights see past the layer."""
+    return True
+
+
+@pytest.fixture
 def run(
-    make_task: MakeTask, make_bench: MakeBench, layers: list[InstantLayer], tmp_path: Path
+    make_task: MakeTask, make_bench: MakeBench, layers: list[InstantLayer], skip: bool | str, tmp_path: Path
 ) -> Callable[..., tuple[Task, Outcome, Path]]:
     """Train and test by a rule; with `stop_after` interrupt it after that epoch and go on with a fresh task."""
 
@@ -58,21 +64,22 @@ def run(
         PassLog.create(path, {}).close()
         if stop_after is not None:
             interrupted = Until(stop_after)
+            task = make_task(layers, n=60, skip=skip, **training)
             with PassLog.open_for_append(path, commit_every_s=0.2) as log, pytest.raises(Stopped):
-                train_and_test(
-                    make_task(layers, n=60, **training), make_bench(layers), log, interrupted, interrupted.stop
-                )
-        task, monitor = make_task(layers, n=60, **training), Until()
+                train_and_test(task, make_bench(layers), log, interrupted, interrupted.stop)
+        task, monitor = make_task(layers, n=60, skip=skip, **training), Until()
         with PassLog.open_for_append(path, commit_every_s=0.2) as log:
             return task, train_and_test(task, make_bench(layers), log, monitor, monitor.stop), path
 
     return train
 
 
+@pytest.mark.parametrize("skip", [True, "input"])
 @pytest.mark.parametrize("training", CASES)
 def test_a_run_costs_what_was_planned_learns_and_can_be_verified(
     make_task: MakeTask,
     layers: list[InstantLayer],
+    skip: bool | str,
     run: Callable[..., tuple[Task, Outcome, Path]],
     training: dict[str, Any],
 ) -> None:
@@ -83,14 +90,16 @@ def test_a_run_costs_what_was_planned_learns_and_can_be_verified(
     assert outcome.counters.sent_hardware_s == pytest.approx(plan.hardware_s)
     assert outcome.evaluation.accuracy > 0.6, "three classes, chance is a third"
     with LogReader(path) as reader:
-        found = verify(make_task(layers, n=60, **training), reader, layers)
+        found = verify(make_task(layers, n=60, skip=skip, **training), reader, layers)
     assert found == Verification(True, 0.0, task.epochs, task.epochs, test_identical=True)
 
 
+@pytest.mark.parametrize("skip", [True, "input"])
 @pytest.mark.parametrize("training", [case for case in CASES if "readout" not in case.values[0]["rule"]])
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(
     run: Callable[..., tuple[Task, Outcome, Path]], training: dict[str, Any]
 ) -> None:
+    """Whether its second block sees what it was sent or what entered the network."""
     whole, _, _ = run(training)
     resumed, _, _ = run(training, stop_after=whole.epochs // 2)
     for name, array in whole.rule.arrays().items():
