@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labctl.config.experiment import Experiment
+from labctl.config.experiment import Block, Experiment
 from labctl.config.loading import LoadedExperiment, resolve_path
 from labctl.config.placing import errors_at
 from labctl.config.unattended import Drift
@@ -172,10 +172,19 @@ def starting_model(loaded: LoadedExperiment) -> Path | None:
     return None if named is None else resolve_path(loaded.document.folder, named)
 
 
+def _check_skips(then: Sequence[Mapping[str, Any]], now: Sequence[Block]) -> None:
+    """Raise `InputError` where weights would read, past the layer, what they were not trained on: widths may agree."""
+    for number, (trained, block) in enumerate(zip(then, now, strict=False), start=1):
+        if trained["skip"] and block.skip and trained["skip"] != block.skip:
+            was, here = ("input" if skip == "input" else "true" for skip in (trained["skip"], block.skip))
+            raise InputError(f"block {number} was trained with `skip: {was}`, and here it has `skip: {here}`")
+
+
 def _start_from(start: Path, loaded: LoadedExperiment, task: Task) -> None:
     """Take over the weights of the model in the folder `start`."""
     with errors_at(loaded.document, "training", "init_from"):
         arrays, description = read_bundle(start)
         if description["rule"] != loaded.experiment.training.rule:
             raise InputError(f"the model was trained by rule '{description['rule']}'")
+        _check_skips(description["network"]["blocks"], loaded.experiment.network.blocks)
         task.rule.network.restore(arrays)

@@ -48,7 +48,9 @@ def test_a_run_broken_off_ends_with_the_same_weights(labctl: "Labctl", deep: Pat
 
 def test_the_bundle_and_the_passes_give_the_predictions_without_labctl(labctl: "Labctl", deep: Path) -> None:
     """I hand the model to a colleague: bundle and responses are all there is to it."""
-    labctl("run", "wine.yaml", "--json")
+    baselines = {"skip-only", "linear-map", "shuffled"}
+    result = labctl("run", "wine.yaml", "--json", "--set", f"report.baselines=[{', '.join(sorted(baselines))}]").json
+    assert set(result["baselines"]) == baselines
     (run,) = labctl.runs()
     answer = labctl.quick("predict", run, "wine.csv", "--json").json
     described = json.loads((run / "model" / "model.json").read_text(encoding="utf-8"))["description"]
@@ -61,6 +63,15 @@ def test_the_bundle_and_the_passes_give_the_predictions_without_labctl(labctl: "
     scores = np.array([[_score(model, blocks, x, sample, label) for label in range(3)] for sample in range(len(x))])
     classes = [described["class_names"][number] for number in scores.argmax(axis=1)]
     assert answer["classes"] == classes
+
+
+def test_a_model_goes_on_only_with_the_skips_it_was_trained_with(labctl: "Labctl", deep: Path) -> None:
+    """The shapes may well agree: then nothing but the setting tells what the weights were to see."""
+    run = Path(labctl("run", "wine.yaml", "--json").json["run"])
+    further = ("--set", f"training.init_from={run}/model", "--set", "training.epochs=1")
+    other = labctl.quick("run", "wine.yaml", *further, "--set", "network.blocks.1.skip=true", code=2).err
+    assert "block 2 was trained with `skip: input`, and here it has `skip: true`" in other
+    assert labctl.quick("run", "wine.yaml", *further, "--json").json["accuracy"] > 0.7
 
 
 def _table(path: Path) -> NDArray[np.float64]:
