@@ -62,11 +62,12 @@ class DimmedLayer(InstantLayer):
         return super()._sums((drives * (1 - self._written.applied / 2)).astype(np.float32))
 
 
+@pytest.mark.parametrize("skip", [True, "input"])
 def test_parameters_are_trained_in_place_and_the_log_tells_all_of_it(
-    make_task: MakeTask, make_bench: MakeBench, log: PassLog
+    make_task: MakeTask, make_bench: MakeBench, log: PassLog, skip: bool | str
 ) -> None:
     layers: list[PhysicalLayer] = [DimmedLayer(), InstantLayer(8, 6, seed=1, name="fixed")]
-    task = make_task(layers, n=60, **TRAINING)
+    task = make_task(layers, n=60, skip=skip, **TRAINING)
     outcome = train_and_test(task, make_bench(layers), log, Silent(), threading.Event())
     plan = plan_run("joint", task.rule, task.infos, len(task.data.train_y), len(task.data.test_y))
     assert outcome.counters.sent == plan.passes == (45 + 20 * 45 * 2 * 2 + 15 * 3) * 2
@@ -80,7 +81,7 @@ def test_parameters_are_trained_in_place_and_the_log_tells_all_of_it(
     assert dimmed.written.commanded[0] == 2 * np.rint(share[0])
     log.flush()
     with LogReader(log.path) as reader:
-        found = verify(make_task(layers, n=60, **TRAINING), reader)
+        found = verify(make_task(layers, n=60, skip=skip, **TRAINING), reader)
     assert found.identical
     assert found.test_identical
     assert dimmed.writes == 42, "verification touches no hardware"
