@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -26,7 +27,11 @@ class BaslerSettings(GenicamSettings):
 
 
 class BaslerSource:
-    """A `FrameSource` on pypylon."""
+    """A `FrameSource` on pypylon.
+
+    Whether the camera is ready for a trigger takes it a millisecond to say. It is asked when a picture has arrived, and
+    says so while the picture is looked at.
+    """
 
     id_period: int | None = None
     streams = True
@@ -37,6 +42,8 @@ class BaslerSource:
         self._name = name
         self._pylon: Any = None
         self._camera: Any = None
+        self._asking = ThreadPoolExecutor(1, f"trigger of {name}")
+        self._ready: Future[bool] | None = None
 
     def connect(self) -> str:
         """Open the camera of the serial number and set it up. Raises `InstrumentError`."""
@@ -62,7 +69,7 @@ class BaslerSource:
     def fire(self) -> None:
         """Trigger as soon as the camera is ready."""
         with self._failing("trigger"):
-            if not self._camera.WaitForFrameTriggerReady(round(READY_S * 1e3), self._pylon.TimeoutHandling_Return):
+            if not self._said_ready():
                 raise InstrumentError(self._name, f"not ready for a trigger within {READY_S:g} s", command="trigger")
             self._camera.ExecuteSoftwareTrigger()
 
@@ -74,6 +81,8 @@ class BaslerSource:
                 if not self._camera.IsGrabbing():
                     raise InstrumentError(self._name, "the camera has stopped grabbing", command="read")
                 return None
+            if self.fires and self._ready is None:
+                self._ready = self._asking.submit(self._is_ready, self._camera)
             with result:
                 if not result.GrabSucceeded():
                     return RawFrame(None, result.BlockID, time.time(), result.ErrorDescription)
@@ -82,16 +91,34 @@ class BaslerSource:
     def stop(self) -> None:
         """End grabbing."""
         with self._failing("stop"):
+            self._forget_ready()
             self._camera.StopGrabbing()
 
     def disconnect(self) -> None:
         """Release the camera."""
+        self._forget_ready()
         camera, self._camera = self._camera, None
         if camera is not None:
             with suppress(Exception):  # a camera that is gone cannot be closed, and need not be
                 camera.StopGrabbing()
             with suppress(Exception):
                 camera.Close()
+
+    # ------------------------------------------------------------------------------------------------ trigger
+
+    def _is_ready(self, camera: Any) -> bool:
+        return bool(camera.WaitForFrameTriggerReady(round(READY_S * 1e3), self._pylon.TimeoutHandling_Return))
+
+    def _said_ready(self) -> bool:
+        """Return whether the camera is ready for the next trigger; what it said is used once."""
+        ready, self._ready = self._ready, None
+        return self._is_ready(self._camera) if ready is None else ready.result()
+
+    def _forget_ready(self) -> None:
+        """Let the camera say what it was asked, to nobody: nothing may use it while it is stopped."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.exception()
 
     # ------------------------------------------------------------------------------------------------ features
 
