@@ -77,6 +77,18 @@ class Modulator(NamedInstrument, Protocol):
 
 
 @runtime_checkable
+class Preparable(Protocol):
+    """A `Modulator` that can take a plane ahead: what is left of showing it takes less time."""
+
+    def prepare(self, plane: LevelPlane) -> None:
+        """Take the plane (rows, columns) that is probably shown next; what is shown now stays.
+
+        Raises as `show`.
+        """
+        ...
+
+
+@runtime_checkable
 class Camera(NamedInstrument, Protocol):
     """A camera that takes one picture on request. Constructed without touching hardware."""
 

@@ -76,10 +76,11 @@ def test_the_next_pattern_is_shown_while_a_picture_is_read() -> None:
         layer, rows = bench.layer(), bench.drives(25)
         layer.open()
         order: list[str] = []
-        for part, method in ((bench.slm, "show"), (bench.camera, "expose"), (bench.camera, "read")):
+        methods = (bench.slm, "show"), (bench.slm, "prepare"), (bench.camera, "expose"), (bench.camera, "read")
+        for part, method in methods:
             _note(part, method, order)
         responses = measured(layer, rows)
-        assert order == ["show", *["expose", "show", "read"] * 24, "expose", "read"]
+        assert order == ["show", *["prepare", "expose", "show", "read"] * 24, "expose", "read"]
         good = responses.status == RowStatus.OK
         assert good.mean() > 0.8
         np.testing.assert_array_equal(responses.values[good], measured(bench.twin, rows).values[good])
@@ -173,6 +174,44 @@ def test_a_frozen_window_is_told_as_itself_and_opened_again(bench: OpticalBench,
         bench.slm.show(plane)
     bench.slm.open()
     bench.slm.show(plane)
+
+
+def test_a_prepared_plane_is_not_seen_before_it_is_shown(bench: OpticalBench) -> None:
+    bench.slm.open()
+    now, later, other = (np.full(bench.slm.shape, level, np.uint8) for level in (51, 102, 204))
+    bench.slm.show(now)
+    bench.slm.prepare(later)
+    assert _seen_levels(bench) == {51}
+    bench.slm.show(later)
+    assert _seen_levels(bench) == {102}
+    bench.slm.prepare(now)
+    bench.slm.show(other)
+    assert _seen_levels(bench) == {204}
+    bench.slm.show(now)
+    assert _seen_levels(bench) == {51}
+    later[:] = now
+    bench.slm.prepare(later)
+    later[:] = other
+    bench.slm.show(later)
+    assert _seen_levels(bench) == {204}
+    assert bench.slm.shown == 6
+
+
+def _seen_levels(bench: OpticalBench) -> set[int]:
+    assert bench.virtual.panel is not None
+    return set(np.rint(255 * bench.virtual.panel.drives(time.monotonic())).astype(int).tolist())
+
+
+def test_a_window_that_froze_over_the_next_plane_shows_nothing_any_more(bench: OpticalBench, monkeypatch: Any) -> None:
+    monkeypatch.setattr("labctl_drivers.slm.window.ANSWER_S", 0.5)
+    layer, rows = bench.layer(), bench.drives(2)
+    layer.open()
+    measured(layer, rows[:1])
+    os.kill(bench.slm.process, signal.SIGSTOP)
+    with pytest.raises(InstrumentError, match="slm: the window is frozen"):
+        measured(layer, rows)
+    with pytest.raises(InstrumentError, match="slm: the window is not open"):
+        measured(layer, rows[:1])
 
 
 def test_the_window_is_blank_when_its_parent_is_gone(bench: OpticalBench) -> None:

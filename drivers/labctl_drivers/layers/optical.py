@@ -29,7 +29,7 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
-from labctl.contract.optics import Camera, Frame, FrameError, Modulator
+from labctl.contract.optics import Camera, Frame, FrameError, Modulator, Preparable
 from labctl.contract.switch import Switch
 from labctl_drivers.layers.optical_settings import OpticalSettings
 from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
@@ -75,6 +75,7 @@ class OpticalLayer:
         self._counts = self._outputs.pixels == 1 and settings.dark is None
         self._info = self._describe(context.name)
         self._plane = np.full(modulator.shape, settings.background, np.uint8)
+        self._painted: Levels | None = None
         self._bias: Levels = np.zeros(self._inputs.n_blocks, np.uint8)
         self._references = _reference_levels(self._inputs.n_blocks, modulator.levels)
         self._open = False
@@ -199,6 +200,8 @@ class OpticalLayer:
     def _picture(self, levels: Levels, following: Levels | None = None) -> tuple[Frame, Real]:
         """Return the picture of a pattern and its blocks; as soon as it is exposed show the `following` one."""
         self._show(levels)
+        if following is not None:
+            self._prepare(following)
         self._clock.sleep_s(max(0.0, self._shown_s + self._settle_s - self._clock.now_s()))
         for _ in range(self._lag):
             self._camera.expose()
@@ -213,12 +216,28 @@ class OpticalLayer:
 
     def _show(self, levels: Levels) -> None:
         """Show a pattern, unless it is there."""
-        if self._shown is not None and np.array_equal(self._shown, levels):
+        if self._is_shown(levels):
             return
         self._shown = None
-        self._inputs.paint(levels, self._plane)
-        self._modulator.show(self._plane)
+        self._modulator.show(self._plane_of(levels))
         self._shown, self._shown_s = levels, self._clock.now_s()
+
+    def _prepare(self, levels: Levels) -> None:
+        """Have the next pattern ready for the moment in which it may be shown."""
+        if isinstance(self._modulator, Preparable) and not self._is_shown(levels):
+            shown, self._shown = self._shown, None  # a modulator that fails shows nothing any more
+            self._modulator.prepare(self._plane_of(levels))
+            self._shown = shown
+
+    def _is_shown(self, levels: Levels) -> bool:
+        return self._shown is not None and np.array_equal(self._shown, levels)
+
+    def _plane_of(self, levels: Levels) -> Levels:
+        """Return the modulator's plane (rows, columns) of a pattern, good until the next call."""
+        if self._painted is None or not np.array_equal(self._painted, levels):
+            self._inputs.paint(levels, self._plane)
+            self._painted = levels
+        return self._plane
 
     def _values(self, frame: Frame, blocks: Real) -> ResponseValues:
         if self._counts:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class WindowSettings(Settings):
 
 
 class WindowModulator:
-    """A `Modulator` and `HealthCheckable`. `shown` counts the planes that the window has confirmed.
+    """A `Modulator`, `Preparable` and `HealthCheckable`. `shown` counts the planes that the window has confirmed.
 
     `process` is the number of the window's process, 0 before the first.
     """
@@ -66,6 +66,7 @@ class WindowModulator:
         self._name = name
         self._lut = lut
         self._window: WindowLink | None = None
+        self._prepared: LevelPlane | None = None
 
     @property
     def name(self) -> str:
@@ -110,7 +111,7 @@ class WindowModulator:
             return
         (left, top), (width, height) = self._settings.position, self._settings.size
         place = Place(self._settings.display, self._settings.monitor, left, top, width, height)
-        self._window = WindowLink(self._name)
+        self._window, self._prepared = WindowLink(self._name), None
         try:
             answer = self._window.ask({"place": place._asdict()}, within_s=OPEN_S, command="open")
             self.process = int(answer["process"])
@@ -125,22 +126,16 @@ class WindowModulator:
         Raises `InputError` for a plane that does not fit; `InstrumentError` when the window is frozen or gone, which
         ends it.
         """
-        if plane.shape != self.shape or plane.dtype != np.uint8:
-            rows, columns = self.shape
-            raise InputError(f"{self._name}: a plane is {rows} x {columns} levels, not {plane.dtype} of {plane.shape}")
-        if self._window is None:
-            raise InstrumentError(self._name, "the window is not open", command="show")
-        number = self.shown + 1
-        greys = plane if self._settings.lut is None else self._lut[plane]
-        try:
-            answer = self._window.ask({"number": number}, {"greys": greys}, within_s=ANSWER_S, command="show")
-        except InstrumentError:
-            self.close()
-            raise
-        if answer["shown"] != number:
-            self.close()
-            raise InstrumentError(self._name, "the window has confirmed another pattern", command="show")
-        self.shown = number
+        prepared, self._prepared = self._prepared, None
+        is_there = prepared is not None and np.array_equal(prepared, plane)
+        self._tell("show", None if is_there else plane)
+        self.shown += 1
+
+    def prepare(self, plane: LevelPlane) -> None:
+        """Return when the window's process has drawn `plane` (rows, columns), not yet seen. Raises as `show`."""
+        self._prepared = None
+        self._tell("draw", plane)
+        self._prepared = plane.copy()
 
     def health(self) -> tuple[Finding, ...]:
         """Return what the window has confirmed."""
@@ -158,6 +153,25 @@ class WindowModulator:
         window, self._window = self._window, None
         if window is not None:
             window.end()
+
+    def _tell(self, command: Literal["draw", "show"], plane: LevelPlane | None) -> None:
+        """Have a plane drawn, or shown: None is the one that was drawn last. Ends a window that does not confirm it."""
+        if plane is not None and (plane.shape != self.shape or plane.dtype != np.uint8):
+            rows, columns = self.shape
+            raise InputError(f"{self._name}: a plane is {rows} x {columns} levels, not {plane.dtype} of {plane.shape}")
+        if self._window is None:
+            raise InstrumentError(self._name, "the window is not open", command=command)
+        number = self.shown + 1
+        greys = {} if plane is None else {"greys": plane if self._settings.lut is None else self._lut[plane]}
+        try:
+            head = {"kind": command, "number": number}
+            answer = self._window.ask(head, greys, within_s=ANSWER_S, command=command)
+        except InstrumentError:
+            self.close()
+            raise
+        if answer != {"kind": command, "number": number}:
+            self.close()
+            raise InstrumentError(self._name, "the window has confirmed another pattern", command=command)
 
 
 def _lut(settings: WindowSettings, folder: Path) -> NDArray[np.uint8]:

@@ -1,7 +1,8 @@
 """The window on a modulator's display, in a process of its own, which nothing keeps from looking after its events.
 
 A window whose events nobody takes freezes. The parent says over standard input where the window belongs, then sends
-planes; every message is answered on standard output. When the parent is gone, however it went, the window goes blank
+planes to `draw`, which nobody sees, or to `show`; one that was drawn is not sent again. Every message is answered on
+standard output with the number of the plane. When the parent is gone, however it went, the window goes blank
 and ends.
 """
 
@@ -55,14 +56,22 @@ class Window:
             self._surface = self._opened(place)
         except pygame.error as error:
             raise PlaceError(f"no window on {place.display or 'the desktop'}: {error}") from error
-        self.show(np.zeros((place.height, place.width), np.uint8))
+        self.blank()
 
-    def show(self, greys: NDArray[np.uint8]) -> None:
-        """Show `greys` (rows, columns); return when the system has them."""
+    def draw(self, greys: NDArray[np.uint8]) -> None:
+        """Draw `greys` (rows, columns), which are not yet shown."""
         pixels = self._pygame.surfarray.pixels2d(self._surface)
         np.multiply(greys, np.uint32(0x010101), out=pixels.T, casting="unsafe")
         del pixels  # it locks the surface
+
+    def show(self) -> None:
+        """Show what was drawn; return when the system has it."""
         self._pygame.display.flip()
+
+    def blank(self) -> None:
+        """Show black."""
+        self._surface.fill(0)
+        self.show()
 
     def pump(self) -> None:
         """Take the window's events; none of them means anything."""
@@ -115,10 +124,15 @@ def main() -> None:
         _answer(stdout, {"error": str(error)})
         return
     _answer(stdout, {"process": os.getpid()})
+    drawn = 0
     for message in _messages(stdin, window):
-        window.show(message.arrays["greys"])
-        _answer(stdout, {"shown": message.head["number"]})
-    window.show(np.zeros((place.height, place.width), np.uint8))
+        if "greys" in message.arrays:
+            window.draw(message.arrays["greys"])
+            drawn = message.head["number"]
+        if message.kind == "show":
+            window.show()
+        _answer(stdout, {"kind": message.kind, "number": drawn})
+    window.blank()
 
 
 def _answer(stream: BinaryIO, head: dict[str, object]) -> None:
