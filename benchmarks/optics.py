@@ -8,7 +8,7 @@ import multiprocessing
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -230,17 +230,26 @@ def faults_rows(passes: int) -> Generator[Row]:
     yield Row("optics.good_under_faults", float(good.mean()), None, None, len(values), "of the passes")
 
 
-def measure(quick: bool) -> Generator[Row]:
-    """Yield all rows."""
-    yield pairs_row(50 if quick else 500)
-    yield duty_row(20 if quick else 200)
-    yield from faults_rows(500 if quick else 20_000)
+SUBJECTS: Mapping[str, Callable[[bool], Iterable[Row]]] = {
+    "pairs": lambda quick: [pairs_row(50 if quick else 500)],
+    "duty": lambda quick: [duty_row(20 if quick else 200)],
+    "faults": lambda quick: faults_rows(500 if quick else 20_000),
+}
+
+
+def measure(quick: bool, subjects: Iterable[str]) -> Generator[Row]:
+    """Yield the rows of some subjects."""
+    for subject in subjects:
+        yield from SUBJECTS[subject](quick)
 
 
 def main() -> None:
     """Run the command."""
-    arguments = harness.parser("Measure what an optical layer costs.").parse_args()
-    harness.run("optics", f"medians over {REPEATS} repeats, low and high their extremes", arguments, measure)
+    parser = harness.parser("Measure what an optical layer costs.")
+    parser.add_argument("--rows", nargs="+", metavar="SUBJECT", choices=list(SUBJECTS), default=list(SUBJECTS))
+    arguments = parser.parse_args()
+    spread = f"medians over {REPEATS} repeats, low and high their extremes"
+    harness.run("optics", spread, arguments, lambda quick: measure(quick, arguments.rows))
 
 
 if __name__ == "__main__":
