@@ -69,9 +69,11 @@ class Panel:
         self._note()
         if self._watcher is None:
             return self._history[-1].levels.astype(np.float32) / np.float32(255)
-        state = self._history[0].levels.astype(np.float64)
-        for shown in list(self._history)[1:]:
-            turned = self._turned(at_s - shown.since_s - self._latency_s)
+        shares = [(shown, self._turned(at_s - shown.since_s - self._latency_s)) for shown in list(self._history)]
+        # Of what was shown before a pattern to which all light has turned nothing is left.
+        last = max((place for place, (_, turned) in enumerate(shares) if turned == 1.0), default=0)
+        state = shares[last][0].levels.astype(np.float64)
+        for shown, turned in shares[last + 1 :]:
             if turned > 0:
                 state += turned * (shown.levels - state)
         return (state / 255).astype(np.float32)

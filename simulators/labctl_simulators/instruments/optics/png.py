@@ -13,9 +13,9 @@ def as_png(picture: NDArray[np.uint8]) -> bytes:
     header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
     filtered = np.zeros((rows, columns + 1), np.uint8)  # every row begins with its filter, 0 for none
     filtered[:, 1:] = picture
-    data = zlib.compress(filtered.tobytes(), level=0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(filtered.data, level=0)), (b"IEND", b"")
+    return b"".join([b"\x89PNG\r\n\x1a\n", *(part for kind, data in chunks for part in _chunk(kind, data))])
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _chunk(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
