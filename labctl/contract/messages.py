@@ -33,8 +33,8 @@ def encode(head: Mapping[str, object], arrays: Mapping[str, NDArray[Any]] | None
     parts = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
     forms = [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()]
     text = json.dumps({**head, "arrays": forms}).encode()
-    body = b"".join(part.tobytes() for part in parts.values())
-    return _LENGTHS.pack(len(text), len(body)) + text + body
+    n_bytes = sum(part.nbytes for part in parts.values())
+    return b"".join([_LENGTHS.pack(len(text), n_bytes), text, *(part.data for part in parts.values())])
 
 
 def read_message(stream: BinaryIO) -> Message:
