@@ -110,9 +110,9 @@ class BaslerSource:
         return bool(camera.WaitForFrameTriggerReady(round(READY_S * 1e3), self._pylon.TimeoutHandling_Return))
 
     def _said_ready(self) -> bool:
-        """Return whether the camera is ready for the next trigger; what it said is used once."""
+        """Return whether the camera is ready for the next trigger: one that was not when it was asked may be by now."""
         ready, self._ready = self._ready, None
-        return self._is_ready(self._camera) if ready is None else ready.result()
+        return (ready is not None and ready.result()) or self._is_ready(self._camera)
 
     def _forget_ready(self) -> None:
         """Let the camera say what it was asked, to nobody: nothing may use it while it is stopped."""
