@@ -40,6 +40,14 @@ ALIKE = 2.0
 ATTEMPTS = 3
 """Pictures that belong to no row may be taken again."""
 
+LATE = 0.25
+LATE_S = 0.005
+"""A picture that comes later than others by more than this share of its exposure, and by more than this time, which a
+computer may take to notice, may have been exposed too late."""
+
+CAREFUL = 50
+"""For so many rows after such a picture none is shown while another is read."""
+
 Levels = NDArray[np.uint8]
 Real = NDArray[np.float32]
 _Seen = tuple[Levels, Real]
@@ -189,13 +197,18 @@ class OpticalLayer:
         try:
             self._require_something_seen()
             before = self._seen
-            frame, blocks = self._picture(levels, following if self._settings.overlap else None)
+            frame, blocks = self._picture(levels, following if self._may_overlap() else None)
             status = self._status(frame, blocks, levels, before)
         except FrameError as error:
             _log.warning("row %d: %s", row_id, error)
             self._seen = None
             return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
         return Row(row_id, self._values(frame, blocks), status, frame.time_s)
+
+    def _may_overlap(self) -> bool:
+        """Return whether the next pattern may be shown while a picture is read."""
+        self._careful = max(0, self._careful - 1)
+        return self._settings.overlap and self._careful == 0
 
     def _picture(self, levels: Levels, following: Levels | None = None) -> tuple[Frame, Real]:
         """Return the picture of a pattern and its blocks; as soon as it is exposed show the `following` one."""
@@ -207,12 +220,27 @@ class OpticalLayer:
             self._camera.expose()
             self._camera.read()
         self._camera.expose()
+        exposed_s = self._clock.now_s()
         if following is not None:
             self._show(following)
         frame = self._camera.read()
+        self._require_in_time(self._clock.now_s() - exposed_s, is_following_shown=following is not None)
         blocks = self._outputs.mean(frame.image)
         self._seen = levels, blocks
         return frame, blocks
+
+    def _require_in_time(self, waited_s: float, *, is_following_shown: bool) -> None:
+        """Raise `FrameError` for a picture that came so late that the pattern after its own may be in it.
+
+        The next `CAREFUL` rows are then measured one after the other: without another pattern a late picture is right.
+        """
+        latest_s = self._quickest_s + max(LATE * self._camera.exposure_s, LATE_S)
+        self._quickest_s = min(self._quickest_s, waited_s)
+        if is_following_shown and waited_s > latest_s:
+            self._careful = CAREFUL
+            late_ms = 1e3 * (waited_s - self._quickest_s)
+            cause = f"the picture came {late_ms:.0f} ms later than others do, when the next pattern was shown already"
+            raise FrameError(self._camera.name, cause, command="read")
 
     def _show(self, levels: Levels) -> None:
         """Show a pattern, unless it is there."""
@@ -361,6 +389,8 @@ class OpticalLayer:
         self._seen: _Seen | None = None
         self._dark: Real | None = None
         self._dark_until_s = float("-inf")
+        self._quickest_s = float("inf")
+        self._careful = 0
 
     def _input_channels(self, letter: str) -> tuple[Channel, ...]:
         unit, levels = self._settings.modulation.unit, self._modulator.levels

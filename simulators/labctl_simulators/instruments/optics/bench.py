@@ -86,7 +86,7 @@ class OpticsBench:
         light_names = [name for name, body in instruments.items() if body["driver"] == SERIAL_LIGHT]
         if light_names:
             changes[light_names[0]] = self._serve_light(instruments, light_names, at)
-        changes[window_name] = self._serve_display(window_name, instruments[window_name], at)
+        changes[window_name] = self._serve_display(window_name, instruments, at)
         changes[camera_name] = self._serve_camera(camera_name, instruments[camera_name], at)
         return changes
 
@@ -102,10 +102,10 @@ class OpticsBench:
         self._parts.append(port)
         return {"address": port.address}
 
-    def _serve_display(self, name: str, settings: Mapping[str, Any], at: SettingsByName) -> Mapping[str, Any]:
+    def _serve_display(self, name: str, instruments: SettingsByName, at: SettingsByName) -> Mapping[str, Any]:
         from labctl_simulators.instruments.optics.framebuffer import VirtualDisplay  # not on Windows
 
-        body = _WindowBody.model_validate(settings)
+        body = _WindowBody.model_validate(instruments[name])
         (left, top), (width, height) = body.position, body.size
         before = str(at.get(name, {}).get("display", "")).removeprefix(":")
         display = VirtualDisplay(left + width, top + height, int(before) if before.isdecimal() else None)
@@ -117,6 +117,7 @@ class OpticsBench:
             _blocks(self._physics.info.n_inputs, (height, width), name, "size"),
             latency_s=modulator.latency_s,
             settle_s=modulator.settle_s,
+            exposure_s=_exposure_s(instruments),
         )
         self.panel.start()
         self._parts.append(self.panel)
@@ -152,6 +153,12 @@ class OpticsBench:
         self.camera = camera
         self._parts.append(camera)
         return {"address": camera.address}
+
+
+def _exposure_s(instruments: SettingsByName) -> float:
+    """Return how long after its begin an exposure asks for light: pylon's emulation does so at its end."""
+    bodies = [_CameraBody.model_validate(body) for body in instruments.values() if body["driver"] == BASLER]
+    return max((body.exposure for body in bodies), default=0.0)
 
 
 def _only(instruments: SettingsByName, drivers: set[str], what: str) -> str:

@@ -28,8 +28,9 @@ class Shown(NamedTuple):
 class Panel:
     """Watches macro-pixels on a display between `start` and `stop`, each by its central pixel's blue.
 
-    Light follows `latency_s` after the display and takes `settle_s` to turn, evenly. Neither given, it follows at once
-    and nothing is watched. While `frozen` is set, nothing follows any more.
+    Light follows `latency_s` after the display and takes `settle_s` to turn, evenly. The display is watched, unless
+    light follows at once and is asked for no longer than `exposure_s` afterwards, less than two looks are apart: then
+    it is what the display shows. While `frozen` is set, nothing follows any more.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Panel:
         *,
         latency_s: float = 0.0,
         settle_s: float = 0.0,
+        exposure_s: float = 0.0,
     ) -> None:
         self.frozen = threading.Event()
         self._pixels = pixels
         self._blocks = blocks
         self._latency_s = latency_s
         self._settle_s = settle_s
+        self._is_watched = latency_s > 0 or settle_s > 0 or exposure_s > LOOK_EVERY_S
         self._history: deque[Shown] = deque([Shown(float("-inf"), self._look())], maxlen=KEPT)
         self._noting = threading.Lock()
         self._running = threading.Event()
@@ -52,7 +55,7 @@ class Panel:
 
     def start(self) -> None:
         """Begin to watch."""
-        if self._latency_s or self._settle_s:
+        if self._is_watched:
             self._running.set()
             self._watcher = threading.Thread(target=self._watch, name="panel", daemon=True)
             self._watcher.start()
