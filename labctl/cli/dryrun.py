@@ -6,8 +6,13 @@ from labctl.monitor.progress import duration
 from labctl.orchestrator.plan import Plan
 
 
-def plans_as_text(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]) -> str:
-    """Return a table with a line per schedule, the chosen one marked, and why others are `refused` here."""
+def plans_as_text(
+    plans: Sequence[Plan], chosen: str, refused: Mapping[str, str], raw_room_bytes: float | None = None
+) -> str:
+    """Return a table with a line per schedule, the chosen one marked, and why others are `refused` here.
+
+    `raw_room_bytes` is the room for raw signals, if they are to be kept.
+    """
     header = f"{'schedule':<12} {'training passes':>16} {'test passes':>12} {'hardware time':>14} {'disk':>10}"
     lines = [
         f"{plan.schedule + (' *' if plan.schedule == chosen else ''):<12} {plan.training_passes:>16,} "
@@ -19,7 +24,16 @@ def plans_as_text(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]
     kept = [f"{plan.schedule} {plan.kept_bytes / 1e6:,.1f} MB" for plan in plans if plan.kept_bytes is not None]
     left = [f"of the disk `record: keep` leaves when the run is finished: {', '.join(kept)}"] if kept else []
     reasons = [f"not {schedule}: {reason}" for schedule, reason in refused.items()]
-    return "\n".join([header, *lines, "* the schedule the experiment asks for", *reasons, *watched, *left])
+    raw = [_raw_as_text(plan, raw_room_bytes or 0.0) for plan in plans if plan.raw_bytes is not None]
+    signals = [f"of the disk raw signals take: {', '.join(raw)}"] if raw else []
+    return "\n".join([header, *lines, "* the schedule the experiment asks for", *reasons, *watched, *left, *signals])
+
+
+def _raw_as_text(plan: Plan, room_bytes: float) -> str:
+    """Say what the raw signals of all passes take, and whether there is room for them."""
+    wanted_bytes = plan.raw_bytes or 0
+    text = f"{plan.schedule} {wanted_bytes / 1e6:,.1f} MB"
+    return text if wanted_bytes <= room_bytes else f"{text}, but record.raw has room for {room_bytes / 1e6:,.1f} MB"
 
 
 def plans_as_json(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]) -> dict[str, object]:
@@ -34,6 +48,7 @@ def plans_as_json(plans: Sequence[Plan], chosen: str, refused: Mapping[str, str]
                 "reference_passes": plan.reference_passes,
                 "hardware_s": plan.hardware_s,
                 "disk_bytes": plan.disk_bytes,
+                "raw_bytes": plan.raw_bytes,
                 "kept_bytes": plan.disk_bytes if plan.kept_bytes is None else plan.kept_bytes,
             }
             for plan in plans

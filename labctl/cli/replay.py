@@ -58,7 +58,8 @@ def command(
     """Train again from the passes that RUN has recorded, with other settings, without hardware.
 
     The new run has a folder of its own. Each drive it asks for is answered by the recorded response to the same drive,
-    as often as that was measured; what is not recorded is an error.
+    as often as that was measured; what is not recorded is an error. Where raw signals were kept (record: raw), how a
+    layer reads them out can be set, too: --set rig.layers.NAME.window=80ms.
     """
     folder = find_run(root, run)
     with pinned_arithmetic():
@@ -69,6 +70,8 @@ def command(
         if WITHOUT_DISTURBANCES in loaded.document.overrides:
             click.echo(f"nothing is disturbed but what was disturbed in {folder.name}", err=True)
         bench, start = recorded_bench(folder, loaded), starting_model_of(folder, loaded)
+        for layer, changed in (bench.replayed or {}).get("read_anew", {}).items():
+            click.echo(f"{layer}: read out of raw signals anew, with another {', '.join(changed)}", err=True)
         task = build_task(loaded, bench.infos, bench.offers, start=start)
         check_first_drives(loaded, bench, task)
         coverage = check_coverage(folder, loaded, bench, task)

@@ -7,6 +7,7 @@ import click
 from labctl.cli import options
 from labctl.cli.conduct import conclude_and_print, limited, resumable, take_to_its_end
 from labctl.cli.signals import say_stopping
+from labctl.config.experiment import REPLAYABLE
 from labctl.config.loading import LoadedExperiment
 from labctl.config.unattended import Unattended
 from labctl.orchestrator.assembly import Task, build_bench
@@ -54,7 +55,7 @@ def command(
         task = reopen_task(reader, loaded)
         with stop_on_signals(say_stopping) as stop:
             measure_the_rest(reader, loaded, task, stop, limits, quiet=as_json, accept_changes=accept_changes)
-        if _is_tested(reader) and reader.kept() != "everything":
+        if _is_tested(reader) and reader.kept() not in REPLAYABLE:
             return
         conclude_and_print(folder, loaded, task, as_json=as_json)
 

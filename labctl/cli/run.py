@@ -16,7 +16,7 @@ from labctl.orchestrator.assembly import Bench, Task, build_bench, build_task
 from labctl.orchestrator.disturbing import check_disturbances
 from labctl.orchestrator.first_drives import check_first_drives
 from labctl.orchestrator.pipelined import why_not_pipelined
-from labctl.orchestrator.plan import plan_run
+from labctl.orchestrator.plan import Raw, plan_run
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic
 from labctl.orchestrator.stopping import StopRequest, stop_on_signals
@@ -60,6 +60,7 @@ def command(
             reason = why_not_pipelined(bench.rigs.values(), bench.layers, drift)
             possible = schedules_of(training)
             refused = {"pipelined": reason} if reason is not None and "pipelined" in possible else {}
+            raw = None if record.raw_bytes is None else Raw(bench.raw_bytes, record.raw_bytes)
             plans = [
                 plan_run(
                     schedule,
@@ -69,11 +70,12 @@ def command(
                     checkpoint_every=record.checkpoint_every,
                     drift=drift,
                     keep=record.keep,
+                    raw=raw,
                 )
                 for schedule in possible
                 if schedule not in refused
             ]
-            told = plans_as_text(plans, chosen, refused)
+            told = plans_as_text(plans, chosen, refused, record.raw_bytes)
             click.echo(json.dumps(plans_as_json(plans, chosen, refused)) if as_json else told)
             return
         with stop_on_signals(say_stopping) as stop:

@@ -26,6 +26,7 @@ from labctl.record.export import export_csv, export_hdf5
 from labctl.record.folder import LOG_NAME, MODEL_NAME, RunSummary, find_run, list_runs
 from labctl.record.provenance import collect, same_arithmetic
 from labctl.record.pruning import COSTS, forecast, prune
+from labctl.record.raw import RAW_NAME, summarise_raw
 from labctl.record.reader import Event, LogReader
 from labctl.report.comparison import Comparison, compare_runs
 from labctl.rig.rig import opened
@@ -70,6 +71,7 @@ def show_command(run: str, root: Path, as_json: bool) -> None:
             "replayed": meta.get("replayed"),
             "kept": f"{reader.kept()}: {COSTS[reader.kept()]}",
             "passes": reader.count_by_purpose(),
+            "raw": None if (raw := summarise_raw(folder / RAW_NAME)) is None else asdict(raw),
             "rejected": {status.name.lower(): count for status, count in reader.rejected().items()},
             "recoveries": _recoveries(reader),
             "events": [_event(event) for event in reader.events() if event.kind != "epoch"],
@@ -158,8 +160,8 @@ def verify_command(run: str, root: Path, as_json: bool) -> None:
     "--keep",
     type=click.Choice(get_args(Keep)),
     required=True,
-    help="What is left. everything: only unused room is freed; responses: no drives, which `runs verify` does not need "
-    "but `replay` does; result: no passes at all.",
+    help="What is left. everything: only unused room is freed; passes: no raw signals, which `replay` needs for "
+    "another window; responses: no drives either, which `replay` needs and `runs verify` does not; result: no passes.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
 @options.runs_root

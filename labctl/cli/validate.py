@@ -54,5 +54,8 @@ def _check_experiment(file: Path, rig: Path | None, overrides: tuple[str, ...]) 
         f"block {number}": f"{info.n_inputs} drives -> {info.name} -> {info.n_outputs} responses -> {block.units} units"
         for number, (info, block) in enumerate(pairs, start=1)
     }
+    if loaded.experiment.record.raw_bytes is not None:
+        sizes = [f"{size / 1e3:,.1f} kB" for size in bench.raw_bytes]
+        blocks["raw signal of a pass"] = ", ".join(sizes)
     counts = f"{len(data.train_y)} training and {len(data.test_y)} test samples"
     return {"data": f"{counts}, {data.n_features} features, {data.n_classes} classes", **blocks}

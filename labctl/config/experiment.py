@@ -12,7 +12,7 @@ from labctl.config.training import PhyllOptions, Training
 from labctl.config.unattended import Drift, Unattended
 from labctl.contract.driver import Settings
 from labctl.contract.errors import SettingError
-from labctl.contract.units import Seconds
+from labctl.contract.units import Bytes, Seconds
 
 EXPERIMENT_SCHEMA = "labctl/experiment/1"
 
@@ -27,7 +27,9 @@ BASELINES: tuple[Baseline, ...] = (
 )
 
 
-Keep = Literal["everything", "responses", "result"]
+Keep = Literal["everything", "passes", "responses", "result"]
+REPLAYABLE: tuple[Keep, ...] = ("everything", "passes")
+"""What must be kept of a run that is to be replayed."""
 
 
 class _Data(Settings):
@@ -255,9 +257,22 @@ class Record(Settings):
     checkpoint_every: int = Field(default=1, ge=1, description="epochs between checkpoints")
     keep: Keep = Field(
         default="everything",
-        description="what is left when the run is finished; responses: it can be verified, but not replayed; result: "
-        "neither, as no pass is left",
+        description="what is left when the run is finished; passes: no raw signals; responses: it can be verified, but "
+        "not replayed; result: neither, as no pass is left",
     )
+    raw_bytes: Annotated[Bytes, Field(gt=0)] | None = Field(
+        alias="raw",
+        default=None,
+        description="room for what responses are read out of, such as whole recordings, so that a replay can read them "
+        "out with another window; the first passes up to it, none unless given",
+    )
+
+    @model_validator(mode="after")
+    def _raw_signals_are_kept(self) -> Self:
+        if self.raw_bytes is not None and self.keep != "everything":
+            what = f"raw signals are recorded for replays, and record.keep: {self.keep} gives them up"
+            raise SettingError(("raw",), f"{what}; expected one of the two")
+        return self
 
 
 class Report(Settings):
@@ -329,7 +344,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _page_has_a_source(self) -> Self:
-        if not self.report.page and self.record.keep != "everything":
+        if not self.report.page and self.record.keep not in REPLAYABLE:
             what = f"no page is written now, and record.keep: {self.record.keep} leaves nothing to write one from later"
             raise SettingError(("report", "page"), f"{what}; expected one of the two")
         return self

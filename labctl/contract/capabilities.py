@@ -1,14 +1,14 @@
 """What some layers and instruments can do besides. They offer a capability by having its methods."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.errors import DriveError
-from labctl.contract.layer import Channel, Drives, Misfit
+from labctl.contract.layer import Channel, Drives, Misfit, RawSignal, ResponseValues
 
 
 @runtime_checkable
@@ -88,6 +88,36 @@ def check_parameters(layer: str, n_parameters: int, values: NDArray[np.floating]
             + ("" if not values.size else f" from {values.min():g} to {values.max():g}")
         )
     return values.astype(np.float64)
+
+
+Reread = Callable[[RawSignal, Drives], tuple[ResponseValues, NDArray[np.uint8]]]
+"""Returns responses (n, n_outputs) and their status (n,) of raw signals (n,) and the drives (n, n_inputs) they belong
+to."""
+
+
+@runtime_checkable
+class RawSignals(Protocol):
+    """A layer that can hand over what it reads its responses out of, and read it again in another way.
+
+    Nothing is handed over unless it is asked for.
+    """
+
+    @property
+    def raw_dtype(self) -> np.dtype[Any]:
+        """Return the type of one pass's raw signal, its fields named and of fixed shape; valid before `open`."""
+        ...
+
+    def deliver_raw(self, *, wanted: bool) -> None:
+        """Hand over raw signals with the responses of all measurements begun from now on, or no longer."""
+        ...
+
+    def rereading(self, sender: object) -> Reread:
+        """Return how this layer reads the raw signals that `sender`, a layer built from other settings, recorded.
+
+        Neither is open, and no hardware is touched. With equal settings the same responses come out to the bit. Raises
+        `SettingError` at a setting that differs and decides what is sent or recorded, not how it is read out.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

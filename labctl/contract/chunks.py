@@ -7,19 +7,23 @@ from typing import NamedTuple
 import numpy as np
 
 from labctl.contract.errors import InstrumentError
-from labctl.contract.layer import Responses, ResponseValues, RowStatus
+from labctl.contract.layer import RawSignal, Responses, ResponseValues, RowStatus
 
 CHUNK_ROWS = 64
 CHUNK_S = 0.05
 
 
 class Row(NamedTuple):
-    """One measured row: `values` (n_outputs,) in the layer's response type, `time_s` POSIX seconds of its reading."""
+    """One measured row: `values` (n_outputs,) in the layer's response type, `time_s` POSIX seconds of its reading.
+
+    `raw` () is what the values were read out of: in all rows of a measurement, or in none.
+    """
 
     id: int
     values: ResponseValues
     status: RowStatus
     time_s: float
+    raw: RawSignal | None = None
 
 
 def in_chunks(rows: Iterator[Row]) -> Iterator[Responses]:
@@ -49,4 +53,5 @@ def _chunk(rows: list[Row]) -> Responses:
         values=np.stack([row.values for row in rows]),
         status=np.array([row.status for row in rows], dtype=np.uint8),
         time_s=np.array([row.time_s for row in rows]),
+        raw=None if rows[0].raw is None else np.array([row.raw for row in rows], rows[0].raw.dtype),
     )

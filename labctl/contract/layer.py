@@ -21,6 +21,9 @@ RowIds = NDArray[np.int64]
 ResponseValues = NDArray[Any]
 """Responses keep the number type the instrument delivers, so that the record holds what was measured."""
 
+RawSignal = NDArray[np.void]
+"""What responses are read out of: an array (n,) of rows with named fields, such as the samples of a recording."""
+
 
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 """By what share of the range's larger end a drive may miss a level: data come as single-precision numbers."""
@@ -85,13 +88,15 @@ class Responses:
     """An ordered chunk of measured rows.
 
     `ids` (n,), `values` (n, n_outputs) in the layer's response type, `status` (n,) of `RowStatus`,
-    `time_s` (n,) POSIX seconds at which each row was read. The values of a row that is not `OK` mean nothing.
+    `time_s` (n,) POSIX seconds at which each row was read. The values of a row that is not `OK` mean nothing. `raw` (n,)
+    are the signals that values were read out of, from a layer that was asked for them (see `RawSignals`).
     """
 
     ids: RowIds
     values: ResponseValues
     status: NDArray[np.uint8]
     time_s: NDArray[np.float64]
+    raw: RawSignal | None = None
 
 
 class Stop(Protocol):

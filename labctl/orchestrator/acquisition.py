@@ -454,6 +454,7 @@ class Acquisition:
                     time_s=chunk.time_s,
                     drives=rows.drives.take(where, axis=0),
                     responses=chunk.values,
+                    raw=chunk.raw,
                 )
             )
         if self._on_rows is not None:

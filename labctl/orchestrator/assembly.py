@@ -11,6 +11,7 @@ from labctl.config.experiment import Block, Experiment
 from labctl.config.loading import LoadedExperiment, resolve_path
 from labctl.config.placing import errors_at
 from labctl.config.unattended import Drift
+from labctl.contract.capabilities import RawSignals
 from labctl.contract.errors import InputError
 from labctl.contract.layer import LayerInfo, PhysicalLayer
 from labctl.data.load import PreparedData, load_dataset, prepare
@@ -90,6 +91,11 @@ class Bench:
         return tuple(offer_of(layer) for layer in self.layers)
 
     @property
+    def raw_bytes(self) -> tuple[int, ...]:
+        """Return what the raw signal of one pass takes, one entry per block: 0 of layers that have none."""
+        return tuple(layer.raw_dtype.itemsize if isinstance(layer, RawSignals) else 0 for layer in self.layers)
+
+    @property
     def simulated(self) -> bool:
         """Whether no real hardware is behind any block."""
         return all(info.simulated for info in self.infos)
@@ -100,7 +106,11 @@ def build_bench(loaded: LoadedExperiment) -> Bench:
 
     Raises `ConfigError` at the line that is wrong.
     """
-    return bench_of(loaded, {role: hosted(rig, build_rig(rig)) for role, rig in loaded.rigs.items()})
+    bench = bench_of(loaded, {role: hosted(rig, build_rig(rig)) for role, rig in loaded.rigs.items()})
+    if loaded.experiment.record.raw_bytes is not None:
+        with errors_at(loaded.document, "record", "raw"):
+            _require_raw_signals(bench)
+    return bench
 
 
 def bench_of(loaded: LoadedExperiment, rigs: Mapping[str, Rig], replayed: Mapping[str, Any] | None = None) -> Bench:
@@ -119,6 +129,12 @@ def _find_layers(loaded: LoadedExperiment, rigs: Mapping[str, Rig]) -> tuple[Phy
         with errors_at(loaded.document, "network", "blocks", number, "layer"):
             layers.append(find_layer(rigs, block.layer))
     return tuple(layers)
+
+
+def _require_raw_signals(bench: Bench) -> None:
+    without = [layer.info.name for layer in bench.layers if not isinstance(layer, RawSignals)]
+    if without:
+        raise InputError(f"layer '{without[0]}' has no raw signals that could be kept; leave the key \"raw\" out")
 
 
 def _require_pipeline(rigs: Mapping[str, Rig], layers: Sequence[PhysicalLayer], drift: Drift | None) -> None:

@@ -35,6 +35,8 @@ def _check_chunk(info: LayerInfo, chunk: Responses, expected: RowIds) -> None:
             f"answered {chunk.values.dtype} values of shape {chunk.values.shape}, "
             f"promised {info.response_dtype} of shape {(len(expected), info.n_outputs)}",
         )
+    if chunk.raw is not None and chunk.raw.shape != (len(expected),):
+        raise InstrumentError(info.name, f"answered {len(expected)} rows with {len(chunk.raw)} raw signals")
     finite = np.isfinite(chunk.values)
     if np.count_nonzero(finite) == finite.size:
         return

@@ -13,11 +13,23 @@ from labctl.orchestrator.evaluation import SAMPLES_PER_ACQUISITION
 from labctl.orchestrator.switching import switching_s
 from labctl.orchestrator.training import STATISTICS_SAMPLES
 from labctl.record.pruning import BYTES_PER_ROW
+from labctl.record.raw import RAW_BYTES_PER_ROW
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The raw signals that are to be kept: bytes of one pass, by block, and the room there is for all of them."""
+
+    pass_bytes: tuple[int, ...]
+    room_bytes: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of one schedule. `kept_bytes` is what is left on the disk of a finished run that does not keep all."""
+    """The cost of one schedule. `kept_bytes` is what is left on the disk of a finished run that does not keep all.
+
+    `raw_bytes` are the raw signals of all passes, if any are to be kept; `disk_bytes` contains what there is room for.
+    """
 
     schedule: str
     training_passes: int
@@ -26,6 +38,7 @@ class Plan:
     disk_bytes: int
     reference_passes: int = 0
     kept_bytes: int | None = None
+    raw_bytes: int | None = None
 
     @property
     def passes(self) -> int:
@@ -43,6 +56,7 @@ def plan_run(
     checkpoint_every: int = 1,
     drift: Drift | None = None,
     keep: Keep = "everything",
+    raw: Raw | None = None,
 ) -> Plan:
     """Return what training `n_train` samples and testing `n_test` costs; `infos` has one entry per block.
 
@@ -67,11 +81,16 @@ def plan_run(
     disk = rows + min(3, -(-epochs // checkpoint_every)) * checkpoint
     given_up = {
         "everything": 0,
+        "passes": 0,
         "responses": sum(4 * info.n_inputs * (n - k) for n, k, info in zip(passes, references, infos, strict=True)),
         "result": rows,
     }
     kept = None if keep == "everything" else rows - given_up[keep] + checkpoint
-    return Plan(schedule, sum(training), sum(test), seconds, disk, sum(references), kept)
+    signals = None
+    if raw is not None:
+        signals = sum(n * (size + RAW_BYTES_PER_ROW) for n, size in zip(passes, raw.pass_bytes, strict=True))
+        disk += int(min(signals, raw.room_bytes))
+    return Plan(schedule, sum(training), sum(test), seconds, disk, sum(references), kept, signals)
 
 
 def _training_rows(rule: LearningRule, block: int, n_train: int, *, keeps: bool) -> int:

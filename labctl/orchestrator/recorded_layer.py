@@ -18,8 +18,8 @@ how many rows it is taken of. No converter tells such drives apart."""
 
 CHUNK_ROWS = 256
 
-Correct = Callable[[int, RowIds, ResponseValues], ResponseValues]
-"""Returns responses (n, n_outputs) of a recorded block and of rows `ids` (n,) as the recorded run learnt from them."""
+Answer = Callable[[RecordedPasses], ResponseValues]
+"""Returns the responses (n, n_outputs) that recorded passes of one block are answered by."""
 
 
 class RecordedDrives:
@@ -77,27 +77,27 @@ class RecordedDrives:
 class RecordedLayer:
     """Answers as the layer did whose rows `drives` and the log at `path` hold. It takes no hardware and no time.
 
-    `what` names its blocks and layer in messages, and `correct` undoes drift as the recorded run did.
+    `what` names its blocks and layer in messages, and `answer` tells what a recorded row is answered by.
     """
 
     def __init__(
-        self, info: LayerInfo, state_id: str, path: Path, drives: RecordedDrives, what: str, correct: Correct
+        self, info: LayerInfo, state_id: str, path: Path, drives: RecordedDrives, what: str, answer: Answer
     ) -> None:
         self._info = info
         self._state_id = state_id
         self._path = path
         self._drives = drives
         self._what = what
-        self._correct = correct
+        self._answer = answer
 
     @property
     def info(self) -> LayerInfo:
-        """Describe the layer: as recorded, but that it takes no time and no instrument."""
+        """Describe the layer: as recorded or read anew, but that it takes no time and no instrument."""
         return self._info
 
     @property
     def state_id(self) -> str:
-        """Name the state that its rows were measured in."""
+        """Name the state that its rows were measured in, or would have been in for what is read out of them now."""
         return self._state_id
 
     def open(self) -> None:
@@ -145,7 +145,7 @@ class RecordedLayer:
 
     def _responses(self, reader: LogReader, found: RowIds, ids: RowIds) -> Responses:
         rows = [reader.rows(row_id, row_id) for row_id in found.tolist()]
-        values = [self._correct(int(row.blocks[0]), row.ids, row.values) for row in rows]
+        values = [self._answer(row) for row in rows]
         return Responses(
             ids=ids,
             values=np.concatenate(values).astype(self._info.response_dtype, copy=False),

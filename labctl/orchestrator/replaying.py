@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from labctl.config.document import Document
-from labctl.config.errors import ConfigError, Position, Problem
-from labctl.config.experiment import Experiment
+from labctl.config.experiment import REPLAYABLE, Experiment
 from labctl.config.loading import LoadedExperiment, LoadedRig, experiment_from_text
 from labctl.contract.errors import InputError, RecordError
 from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, RowStatus
@@ -17,8 +16,9 @@ from labctl.drift.correction import single
 from labctl.learning.requests import Purpose
 from labctl.orchestrator.assembly import Bench, Task, bench_of
 from labctl.orchestrator.first_drives import first_drives, fit_first_encoder
-from labctl.orchestrator.recorded_layer import Correct, RecordedDrives, RecordedLayer
+from labctl.orchestrator.recorded_layer import Answer, RecordedDrives, RecordedLayer
 from labctl.orchestrator.references import DriftGuard
+from labctl.orchestrator.rereading import Address, check_overrides, rereadings
 from labctl.orchestrator.runs import START_NAME, reopen, reread_layer
 from labctl.record.folder import LOG_NAME
 from labctl.record.json_text import differences
@@ -50,13 +50,10 @@ class Coverage:
 def load_replay(reader: LogReader, overrides: Sequence[str], file: Path | None) -> LoadedExperiment:
     """Return the experiment of a run, or the one in `file`, with `overrides`, on the rigs of the run.
 
-    Layers cannot be looked at, and their responses are disturbed already: `drift` and `disturbances` are taken out.
-    Raises `ConfigError`, also for an override of a rig.
+    Of a rig, `overrides` may change settings of layers alone (see `rereadings`). Layers cannot be looked at, and their
+    responses are disturbed already: `drift` and `disturbances` are taken out. Raises `ConfigError`.
     """
-    for assignment in overrides:
-        if assignment.startswith(("rig.", "rigs.", "rig=", "rigs=")):
-            what = "a replay has the rig of the run that it replays; to change it, measure with `labctl run`"
-            raise ConfigError([Problem(Position(f"--set {assignment}"), what)])
+    check_overrides(overrides)
     then = reopen(reader)
     if file is None:
         source: Mapping[str, Any] = reader.meta()["experiment"]
@@ -91,23 +88,25 @@ def recorded_bench(folder: Path, loaded: LoadedExperiment) -> Bench:
     """
     with LogReader(folder / LOG_NAME) as reader:
         reader.check_integrity()
-        if reader.kept() != "everything":
+        if reader.kept() not in REPLAYABLE:
             raise RecordError(f"{folder.name} keeps its {reader.kept()} alone (`runs prune`): it cannot be replayed")
         meta, then = reader.meta(), reopen(reader)
         infos = [reread_layer(block) for block in meta["blocks"]]
-        correct, valid_from = _drift_undone(reader, then.experiment, infos)
+        as_recorded, valid_from = _drift_undone(reader, then.experiment, infos)
+        by_layer = _blocks_by_layer(then)
+        anew = rereadings(folder, then, loaded, by_layer)
         rigs: dict[str, Rig] = {}
-        for (role, name), blocks in _blocks_by_layer(then).items():
+        for (role, name), blocks in by_layer.items():
             info = _free_of_charge(infos[blocks[0]], watched=then.experiment.drift is not None)
-            drives = RecordedDrives(info, _learnt_from(reader, blocks, valid_from))
-            layer = RecordedLayer(
-                info,
-                _only_state(folder, name, drives.states),
-                reader.path,
-                drives,
-                f"{_numbered(loaded, role, name)} (layer '{name}')",
-                correct,
-            )
+            rows = _learnt_from(reader, blocks, valid_from)
+            rereading = anew.get((role, name))
+            drives = RecordedDrives(info, rows if rereading is None else rereading.require_all(rows))
+            state_id, answer = _only_state(folder, name, drives.states), as_recorded
+            if rereading is not None:
+                info = replace(info, outputs=rereading.info.outputs, response_dtype=rereading.info.response_dtype)
+                state_id, answer = rereading.state_id, rereading.answer
+            what = f"{_numbered(loaded, role, name)} (layer '{name}')"
+            layer = RecordedLayer(info, state_id, reader.path, drives, what, answer)
             rig = rigs.get(role) or Rig(then.rigs[role].rig.name, {}, {}, None)
             rigs[role] = replace(rig, layers={**rig.layers, name: layer})
         passes = sum(reader.count_by_purpose().values())
@@ -118,6 +117,7 @@ def recorded_bench(folder: Path, loaded: LoadedExperiment) -> Bench:
         "created": meta["created"],
         "passes": passes,
         "measured_by": measured,
+        "read_anew": {f"{role}.{name}": list(each.changed) for (role, name), each in anew.items()},
     }
     return bench_of(loaded, rigs, origin)
 
@@ -152,7 +152,7 @@ def check_coverage(folder: Path, loaded: LoadedExperiment, bench: Bench, task: T
     with LogReader(folder / LOG_NAME) as reader:
         then = reopen(reader).experiment
     changed = changed_settings(then, loaded.experiment)
-    _check_later_blocks(folder, len(task.infos), changed)
+    _check_later_blocks(folder, len(task.infos), [*changed, *_read_anew_before_the_last(loaded, bench)])
     layer, block = bench.layers[0], task.rule.network.blocks[0]
     data, label = task.data, task.rule.network.label
     kept = loaded.experiment.training.schedule not in ("joint", "pipelined") and task.rule.demand(0).kept
@@ -181,7 +181,14 @@ def changed_settings(then: Experiment, now: Experiment) -> dict[str, tuple[objec
     return differences(*dumps)
 
 
-def _check_later_blocks(folder: Path, n_blocks: int, changed: Mapping[str, object]) -> None:
+def _read_anew_before_the_last(loaded: LoadedExperiment, bench: Bench) -> list[str]:
+    """Return the settings with which layers of other blocks than the last are read out anew."""
+    read_anew: Mapping[str, Sequence[str]] = (bench.replayed or {}).get("read_anew", {})
+    others = {".".join(_address(loaded.rigs, block.layer)) for block in loaded.experiment.network.blocks[:-1]}
+    return [f"{layer}.{key}" for layer, keys in read_anew.items() if layer in others for key in keys]
+
+
+def _check_later_blocks(folder: Path, n_blocks: int, changed: Sequence[str]) -> None:
     last = f"network.blocks.{n_blocks - 1}."
     deciding = [name for name in changed if not name.startswith(last)]
     if n_blocks > 1 and deciding:
@@ -204,7 +211,7 @@ def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
     return ", ".join(shown) + more
 
 
-def _blocks_by_layer(then: LoadedExperiment) -> dict[tuple[str, str], list[int]]:
+def _blocks_by_layer(then: LoadedExperiment) -> dict[Address, list[int]]:
     """Return which blocks were measured on the layer of each role and name."""
     blocks: dict[tuple[str, str], list[int]] = {}
     for number, block in enumerate(then.experiment.network.blocks):
@@ -253,10 +260,10 @@ def _only_state(folder: Path, name: str, states: Collection[str]) -> str:
     return next(iter(states))
 
 
-def _drift_undone(reader: LogReader, then: Experiment, infos: Sequence[LayerInfo]) -> tuple[Correct, int]:
-    """Return how responses were corrected when they were learnt from, and the first id whose medium holds."""
+def _drift_undone(reader: LogReader, then: Experiment, infos: Sequence[LayerInfo]) -> tuple[Answer, int]:
+    """Return what rows are answered by, corrected as they were learnt from, and the first id whose medium holds."""
     if then.drift is None:
-        return (lambda _block, _ids, values: values), 0
+        return (lambda rows: rows.values), 0
     guard = DriftGuard(then.drift, infos)
     guard.remember(reader, reader.next_free_id())
-    return guard.corrected_then, guard.valid_from
+    return (lambda rows: guard.corrected_then(int(rows.blocks[0]), rows.ids, rows.values)), guard.valid_from

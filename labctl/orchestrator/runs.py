@@ -58,7 +58,9 @@ def begin_run(
 
 def continue_run(folder: Path, loaded: LoadedExperiment) -> PassLog:
     """Return the pass log of an existing run, open for writing."""
-    return PassLog.open_for_append(folder / LOG_NAME, commit_every_s=loaded.experiment.record.commit_every)
+    record = loaded.experiment.record
+    room = record.raw_bytes or 0.0
+    return PassLog.open_for_append(folder / LOG_NAME, commit_every_s=record.commit_every, raw_bytes=room)
 
 
 def reopen(reader: LogReader) -> LoadedExperiment:

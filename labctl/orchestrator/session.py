@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from labctl.contract.capabilities import RawSignals
 from labctl.contract.errors import LabctlError
 from labctl.contract.layer import Stop
 from labctl.learning.requests import Purpose
@@ -96,6 +97,8 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             disturb=disturber.disturbed,
             pace=_make_pace(task, bench, log, stop),
         )
+        if task.experiment.record.raw_bytes is not None:
+            _ask_for_raw(bench)
         schedule = task.schedule(acquisition)
         if checkpoint is not None:
             restore(task, schedule, checkpoint, reader, guard)
@@ -110,6 +113,13 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             macs = task.rule.work.spent(scored)
             log.append_event("test", {**result(evaluation, acquisition.counters), "macs": macs})
     return Outcome(evaluation, acquisition.counters)
+
+
+def _ask_for_raw(bench: Bench) -> None:
+    """Have the layers hand over raw signals; in a replay they hand over none."""
+    for layer in bench.layers:
+        if isinstance(layer, RawSignals):
+            layer.deliver_raw(wanted=True)
 
 
 def make_training(

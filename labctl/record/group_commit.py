@@ -1,7 +1,7 @@
 """Inserts made durable in groups by a thread of their own, so that the caller never waits for the disk."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
@@ -26,13 +26,17 @@ class GroupCommit:
     """Owns `connection` from construction until `stop` returns.
 
     What was put within `every_s` seconds is committed in one transaction, in the order in which it was put. After the
-    first failure nothing more is written, and every call raises `RecordError`.
+    first failure nothing more is written, and every call raises `RecordError`. `before` is called before each commit to
+    make durable what must never be missing beside it; it may raise `RecordError`.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, every_s: float) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, every_s: float, before: Callable[[], None] = lambda: None
+    ) -> None:
         self._connection = connection
         self._path = path
         self._every_s = every_s
+        self._before = before
         self._changed = Condition()
         self._pending: list[tuple[str, Rows]] = []
         self._pending_bytes = 0
@@ -84,7 +88,7 @@ class GroupCommit:
         try:
             while not self._write_group():
                 pass
-        except sqlite3.Error as error:
+        except (sqlite3.Error, RecordError) as error:
             self._failure = f"{error}; what had been confirmed is safe, the run can be resumed from there"
         finally:
             with self._changed:
@@ -100,6 +104,7 @@ class GroupCommit:
             n_put, last = self._n_put, self._stopping
             self._changed.notify_all()
         if group:
+            self._before()
             self._commit(group)
         with self._changed:
             self._n_durable = n_put

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.layer import Drives, ResponseValues, RowIds
+from labctl.contract.layer import Drives, RawSignal, ResponseValues, RowIds
 
 REPEATS_PER_ID = 256
 """A pass is stored under `id * REPEATS_PER_ID + repeat`."""
@@ -28,7 +28,8 @@ class PassRows:
     `ids` (n,) name the passes within the run, `repeat` counts attempts at them (0 = first); `purpose` is a word such as
     train, statistics, test, evaluate, predict or reference. `samples` (n,) are indices into the data set, `labels` (n,)
     the labels embedded in the drive, -1 for none. `status` (n,) of `RowStatus`, `time_s` (n,) POSIX seconds,
-    `drives` (n, n_in), `responses` (n, n_out) in the number type the instrument delivered.
+    `drives` (n, n_in), `responses` (n, n_out) in the number type the instrument delivered, `raw` (n,) the signals they
+    were read out of where these are to be kept.
 
     Raises `ValueError` when the arrays do not fit together.
     """
@@ -46,6 +47,7 @@ class PassRows:
     time_s: NDArray[np.float64]
     drives: Drives
     responses: ResponseValues
+    raw: RawSignal | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)

@@ -12,12 +12,14 @@ from labctl.config.experiment import Keep
 from labctl.contract.errors import InputError, RecordError
 from labctl.record.folder import LOG_NAME
 from labctl.record.json_text import to_json
+from labctl.record.raw import RAW_NAME, give_up_raw, size_of_raw
 from labctl.record.reader import LogReader
 from labctl.record.schema import connect_to_read, connect_to_write, leave_plain_file
 from labctl.record.writer import acquire
 
 COSTS: dict[Keep, str] = {
     "everything": "it can be verified and replayed",
+    "passes": "it can be verified and replayed, but not with another window: raw signals are given up",
     "responses": "it can be verified, but no longer replayed: what was sent is given up",
     "result": "it can no longer be verified or replayed: its passes are given up; weights, scores and figures are left",
 }
@@ -26,7 +28,7 @@ COSTS: dict[Keep, str] = {
 BYTES_PER_ROW = 60
 """SQLite's own bytes around the drive and response of a row, measured."""
 
-_ORDER: tuple[Keep, ...] = ("everything", "responses", "result")
+_ORDER: tuple[Keep, ...] = ("everything", "passes", "responses", "result")
 _LOOKS = "('baseline', 'reference')"
 """Looks at the layer keep their drives: a session that uses the model sends them again."""
 
@@ -35,6 +37,7 @@ _SPARE = "FROM checkpoints WHERE number < (SELECT max(number) FROM checkpoints)"
 # Of constants alone.
 _FREED: dict[Keep, str] = {
     "everything": "SELECT 0",
+    "passes": "SELECT 0",
     "responses": f"SELECT (SELECT total(length(drive)) FROM passes WHERE purpose NOT IN {_LOOKS})"  # noqa: S608 - as said
     f" + (SELECT total(length(data)) {_SPARE})",
     "result": f"SELECT (SELECT total(length(drive) + length(response)) + {BYTES_PER_ROW} * count(*) FROM passes)"  # noqa: S608 - as said
@@ -42,6 +45,7 @@ _FREED: dict[Keep, str] = {
 }
 _GIVE_UP: dict[Keep, tuple[str, ...]] = {
     "everything": (),
+    "passes": (),
     "responses": (
         "INSERT OR IGNORE INTO states (layer, state_id, n_inputs, n_outputs, response_dtype)"
         " SELECT layer, state_id, 0, n_outputs, response_dtype FROM states ORDER BY id",
@@ -56,7 +60,7 @@ _GIVE_UP: dict[Keep, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Pruning:
-    """A run's log before and after, in bytes."""
+    """What a run's log and raw signals take before and after, in bytes."""
 
     keep: Keep
     before: int
@@ -74,8 +78,9 @@ def forecast(folder: Path, keep: Keep) -> Pruning:
         _check(reader, folder, keep)
     with closing(connect_to_read(path)) as connection:
         ((freed,),) = connection.execute(_FREED[keep]).fetchall()
-    before = path.stat().st_size
-    return Pruning(keep, before, max(before - int(freed), 0))
+    log, raw = path.stat().st_size, size_of_raw(folder / RAW_NAME)
+    left = max(log - int(freed), 0)
+    return Pruning(keep, log + raw, left + (raw if keep == "everything" else 0))
 
 
 def prune(folder: Path, keep: Keep) -> Pruning:
@@ -88,10 +93,11 @@ def prune(folder: Path, keep: Keep) -> Pruning:
     with acquire(path):
         expected = forecast(folder, keep)
         free = disk_usage(folder).free
-        if free < 2 * expected.after:
+        left = expected.after - (size_of_raw(folder / RAW_NAME) if keep == "everything" else 0)
+        if free < 2 * left:
             raise RecordError(
                 f"{path} cannot be pruned: the disk has {free / 1e6:,.0f} MB left, and rewriting the file takes twice "
-                f"the {expected.after / 1e6:,.0f} MB that would be left"
+                f"the {left / 1e6:,.0f} MB that would be left"
             )
         with LogReader(path) as reader:
             reader.check_integrity()
@@ -103,7 +109,10 @@ def prune(folder: Path, keep: Keep) -> Pruning:
             except SqliteError as error:
                 raise RecordError(f"{path} cannot be pruned: {error}") from error
             leave_plain_file(connection)
-    return Pruning(keep, expected.before, path.stat().st_size)
+        raw = size_of_raw(folder / RAW_NAME)
+        if keep != "everything":
+            raw -= give_up_raw(folder / RAW_NAME)
+    return Pruning(keep, expected.before, path.stat().st_size + raw)
 
 
 def _check(reader: LogReader, folder: Path, keep: Keep) -> None:

@@ -64,7 +64,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
     try:
         _check_format(connection, path)
-        _make_durable(connection, path)
+        make_durable(connection, path)
         connection.execute(_FORGET_CHECKPOINTS)
     except sqlite3.OperationalError as error:
         connection.close()
@@ -78,7 +78,8 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
+def make_durable(connection: sqlite3.Connection, path: Path) -> None:
+    """Have commits survive a crash and a power cut. Raises `RecordError` where the disk cannot."""
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise RecordError(f"{path} cannot be written safely: its disk does not support write-ahead logging")

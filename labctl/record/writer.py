@@ -3,6 +3,7 @@
 SQLite in write-ahead mode with full synchronisation. A step is never durable before its passes.
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,16 +19,20 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from labctl.contract.errors import LabctlError, RecordError
+from labctl.contract.layer import RawSignal
 from labctl.record.damage import damaged
 from labctl.record.group_commit import GroupCommit
 from labctl.record.json_text import to_json
 from labctl.record.npz import to_npz
 from labctl.record.owner import this_process
 from labctl.record.passes import REPEATS_PER_ID, PassRows
+from labctl.record.raw import RAW_NAME, RawLog
 from labctl.record.reader import LogReader
 from labctl.record.schema import connect_to_write, create_file, leave_plain_file
 
 COMMIT_EVERY_S = 0.2
+
+_log = logging.getLogger(__name__)
 
 Note = Callable[[str, Mapping[str, Any]], None]
 """Keeps what happened: a kind of event and its details."""
@@ -55,13 +60,19 @@ _State = tuple[str, str, int, int, np.dtype[Any]]
 class PassLog:
     """The one writer of a run's pass log; a context manager; usable from several threads.
 
+    Raw signals of passes that come with some go beside it, as long as they take no more than `raw_bytes` of the disk:
+    those of a pass are durable before the pass is.
+
     The `append` methods copy what they are given and return at once, unless the disk lags far behind. When the log
     cannot be written (disk full, disk gone), the next call and every later one raises `RecordError`; what `flush`
     confirmed is safe.
     """
 
-    def __init__(self, path: Path, *, commit_every_s: float = COMMIT_EVERY_S) -> None:
+    def __init__(self, path: Path, *, commit_every_s: float = COMMIT_EVERY_S, raw_bytes: float = 0.0) -> None:
         self.path = path
+        self._raw: RawLog | None = None
+        self._raw_bytes = raw_bytes
+        self._commit_every_s = commit_every_s
         with ExitStack() as undo:
             self._lock = acquire(path)
             undo.callback(self._lock.release)
@@ -70,7 +81,7 @@ class PassLog:
             self._states = _read_states(self._connection, path)
             undo.pop_all()
         self._new_state = Lock()
-        self._commits = GroupCommit(self._connection, path, commit_every_s)
+        self._commits = GroupCommit(self._connection, path, commit_every_s, self._flush_raw)
         self._closed = False
         try:
             self.append_event("opened", this_process().as_json())
@@ -89,12 +100,12 @@ class PassLog:
         return cls(path, commit_every_s=commit_every_s)
 
     @classmethod
-    def open_for_append(cls, path: Path, *, commit_every_s: float = COMMIT_EVERY_S) -> Self:
+    def open_for_append(cls, path: Path, *, commit_every_s: float = COMMIT_EVERY_S, raw_bytes: float = 0.0) -> Self:
         """Open an existing log.
 
         Raises `RecordError` when it is missing, damaged, made by a newer labctl, not writable, or has a writer already.
         """
-        return cls(path, commit_every_s=commit_every_s)
+        return cls(path, commit_every_s=commit_every_s, raw_bytes=raw_bytes)
 
     def append(self, rows: PassRows) -> None:
         """Record passes. A pass (id and repeat) can be recorded once."""
@@ -106,6 +117,8 @@ class PassLog:
         columns = keys, rows.samples.copy(), rows.labels.copy(), rows.status.copy(), rows.time_s.copy()
         constants = int(rows.step), int(rows.block), rows.purpose, self._number_of(state)
         n_bytes = len(drives) + len(responses) + len(keys) * _BYTES_PER_ROW
+        if rows.raw is not None:
+            self._keep_raw(rows.layer, keys, rows.raw)
         self._commits.put(_INSERT_PASSES, _pass_rows(constants, columns, drives, responses), n_bytes)
 
     def append_step(self, step: int, epoch: int, metrics: Mapping[str, float | np.floating[Any]]) -> None:
@@ -157,13 +170,29 @@ class PassLog:
                 self._states[state] = number
             return number
 
+    def _keep_raw(self, layer: str, keys: NDArray[np.int64], raw: RawSignal) -> None:
+        if self._raw is None:
+            self._raw = RawLog(self.path.with_name(RAW_NAME), self._raw_bytes, self._commit_every_s)
+        if not self._raw.append(layer, keys, raw):
+            detail = {"kept_bytes": self._raw.n_bytes, "room_bytes": self._raw_bytes}
+            _log.warning("the room for raw signals is used up: those of later passes are not kept (record: raw)")
+            self.append_event("raw full", detail)
+
+    def _flush_raw(self) -> None:
+        if self._raw is not None:
+            self._raw.flush()
+
     def _release(self) -> None:
         try:
             self._commits.stop()
             leave_plain_file(self._connection)
         finally:
             self._connection.close()
-            self._lock.release()
+            try:
+                if self._raw is not None:
+                    self._raw.close()
+            finally:
+                self._lock.release()
 
 
 def _pass_rows(

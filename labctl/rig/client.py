@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from labctl.contract.capabilities import (
     HealthCheckable,
     Identifiable,
     ParameterSink,
+    RawSignals,
+    Reread,
     WrittenParameters,
 )
 from labctl.contract.layer import Channel, Drives, LayerInfo, Misfit, PhysicalLayer, Responses, RowIds, Stop
@@ -48,6 +50,7 @@ class HostedLayer:
         self._name = name
         self._unopened = unopened
         self._info = unopened.info
+        self._raw: np.dtype[Any] | None = None
 
     @property
     def info(self) -> LayerInfo:
@@ -65,7 +68,7 @@ class HostedLayer:
 
     def measure(self, drives: Drives, ids: RowIds, *, stop: Stop) -> Iterator[Responses]:
         """Yield rows as the layer does in its host. Raises `DriveError`, `InstrumentError`."""
-        return self._host.measure(self._name, drives, ids, stop)
+        return self._host.measure(self._name, drives, ids, stop, self._raw)
 
     def make_safe(self) -> None:
         """Make the rig safe."""
@@ -119,11 +122,29 @@ class HostedParameters(HostedLayer):
         return self._host.write_parameters(self._name, values)
 
 
+class HostedRawSignals(HostedLayer):
+    """Of a layer that offers `RawSignals`."""
+
+    @property
+    def raw_dtype(self) -> np.dtype[Any]:
+        """Return the type of one pass's raw signal."""
+        return cast("RawSignals", self._unopened).raw_dtype
+
+    def deliver_raw(self, *, wanted: bool) -> None:
+        """Let the host send raw signals with the responses of measurements begun from now on, or no longer."""
+        self._raw = self.raw_dtype if wanted else None
+
+    def rereading(self, sender: object) -> Reread:
+        """Return how the layer reads what `sender` recorded; see `RawSignals`."""
+        return cast("RawSignals", self._unopened).rereading(sender)
+
+
 _OFFERS: tuple[tuple[type, type[HostedLayer]], ...] = (
     (DomainLimited, HostedDomain),
     (Identifiable, HostedIdentity),
     (HealthCheckable, HostedHealth),
     (ParameterSink, HostedParameters),
+    (RawSignals, HostedRawSignals),
 )
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from labctl.config.loading import LoadedRig, rig_from_text
-from labctl.contract.capabilities import HealthCheckable, Identifiable, ParameterSink
+from labctl.contract.capabilities import HealthCheckable, Identifiable, ParameterSink, RawSignals
 from labctl.contract.children import outlive_signals, own_streams
 from labctl.contract.errors import InputError, InstrumentError, LabctlError
 from labctl.contract.layer import LayerInfo, Responses
@@ -32,7 +32,7 @@ from labctl.rig.children import ALL_SAFE, log_to_stderr
 from labctl.rig.doctor import examine_here
 from labctl.rig.examined import examined_as_json, findings_as_json
 from labctl.rig.guarding import Guard
-from labctl.rig.messages import error_as_head
+from labctl.rig.messages import as_bytes, error_as_head
 from labctl.rig.rig import Rig, build_rig, close_parts, identities, make_parts_safe, open_parts
 from labctl.rig.safe_plan import collect
 from labctl.rig.worker import Worker
@@ -249,6 +249,8 @@ class Host:
         try:
             for chunk in self._chunks(message, measurement):
                 arrays = {"ids": chunk.ids, "values": chunk.values, "status": chunk.status, "time_s": chunk.time_s}
+                if chunk.raw is not None:
+                    arrays["raw"] = as_bytes(chunk.raw)
                 self._answer(message, {"kind": "chunk"}, arrays)
                 self._doubtful = False
             self._answer(message, self._end_of(measurement))
@@ -267,6 +269,8 @@ class Host:
     def _chunks(self, message: Message, measurement: Measurement) -> Iterator[Responses]:
         layer, ids = self._rig.layers[message.head["layer"]], message.arrays["ids"]
         left = len(ids)
+        if isinstance(layer, RawSignals):
+            layer.deliver_raw(wanted=message.head["raw"])
         with self._worker.call(self._may_take_s(layer.info, left)):
             rows = layer.measure(message.arrays["drives"], ids, stop=measurement.stop)
         while True:

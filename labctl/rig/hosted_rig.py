@@ -16,6 +16,7 @@ from labctl.rig.calibrating import calibration_from_message
 from labctl.rig.examined import Examined, examined_from_json, findings_from_json
 from labctl.rig.host_process import HostLostError, HostProcess
 from labctl.rig.lock import this_owner
+from labctl.rig.messages import from_bytes
 from labctl.rig.rig import Rig
 
 POLL_S = 0.05
@@ -80,8 +81,10 @@ class HostedRig:
         except HostLostError as lost:
             raise self._failed(lost) from None
 
-    def measure(self, layer: str, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        """Measure rows on a layer; see `PhysicalLayer`."""
+    def measure(
+        self, layer: str, drives: Drives, ids: RowIds, stop: Stop, raw: np.dtype[Any] | None = None
+    ) -> Iterator[Responses]:
+        """Measure rows on a layer; see `PhysicalLayer`. `raw` is the type of its raw signals where they are wanted."""
         host = self._host
         if host is None:
             raise InstrumentError(layer, "it is not open", command="measure")
@@ -90,7 +93,7 @@ class HostedRig:
         self._safe = False
         self._measuring = True
         try:
-            yield from self._chunks(host, layer, drives, ids, stop)
+            yield from self._chunks(host, layer, drives, ids, stop, raw)
         except HostLostError as lost:
             raise self._failed(lost) from None
         finally:
@@ -179,8 +182,10 @@ class HostedRig:
             raise self._failed(lost) from None
         return message
 
-    def _chunks(self, host: HostProcess, layer: str, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Responses]:
-        with host.asking("measure", {"drives": drives, "ids": ids}, layer=layer) as asked:
+    def _chunks(
+        self, host: HostProcess, layer: str, drives: Drives, ids: RowIds, stop: Stop, raw: np.dtype[Any] | None
+    ) -> Iterator[Responses]:
+        with host.asking("measure", {"drives": drives, "ids": ids}, layer=layer, raw=raw is not None) as asked:
             stopping = finished = False
             try:
                 while True:
@@ -195,7 +200,9 @@ class HostedRig:
                         finished = True
                         return
                     host.tell("more", measurement=asked.number)
-                    yield Responses(**message.arrays)
+                    arrays = dict(message.arrays)
+                    signals = None if raw is None else from_bytes(arrays.pop("raw"), raw)
+                    yield Responses(**arrays, raw=signals)
             finally:
                 if not finished:
                     host.tell("stop", measurement=asked.number)

@@ -1,9 +1,13 @@
-"""Errors of a rig host as JSON values, so that the orchestrator raises what the host could not."""
+"""What messages of a rig host cannot say by themselves: errors as JSON values, and raw signals as bytes."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labctl.contract.errors import DriveError, Fault, InputError, InstrumentError, LabctlError, RecordError
+from labctl.contract.layer import RawSignal
 
 _KINDS: dict[str, type[LabctlError]] = {
     kind.__name__: kind for kind in (DriveError, InputError, RecordError, LabctlError)
@@ -39,3 +43,13 @@ def error_from_head(head: Mapping[str, Any]) -> Exception:
     for note in head["notes"]:
         error.add_note(note)
     return error
+
+
+def as_bytes(raw: RawSignal) -> NDArray[np.uint8]:
+    """Return raw signals (n,) as (n, bytes of one): messages know no named fields."""
+    return np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
+
+
+def from_bytes(data: NDArray[np.uint8], dtype: np.dtype[Any]) -> RawSignal:
+    """Return the raw signals (n,) of a `dtype` that `as_bytes` was given."""
+    return data.view(dtype).reshape(len(data))

@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from labctl.contract.capabilities import RawSignals
 from labctl.contract.errors import DriveError
 from labctl.contract.layer import (
     Drives,
@@ -182,6 +183,21 @@ class LayerContract:
         ids = np.arange(500, 503, dtype=np.int64)
         assert _joined(_measured(opened, drives[:3], ids)).ids.tolist() == ids.tolist()
 
+    def test_raw_signals_say_what_was_read_out_of_them(self, opened: PhysicalLayer) -> None:
+        """They come when asked for and not otherwise; reading them again gives the same responses to the bit."""
+        if not isinstance(opened, RawSignals):
+            pytest.skip("the layer hands over no raw signals")
+        drives = self.drives(opened.info, 3)
+        assert all(chunk.raw is None for chunk in _measured(opened, drives))
+        opened.deliver_raw(wanted=True)
+        measured = _joined(_measured(opened, drives))
+        opened.deliver_raw(wanted=False)
+        assert measured.raw is not None
+        assert measured.raw.dtype == opened.raw_dtype
+        values, status = opened.rereading(opened)(measured.raw, drives)
+        np.testing.assert_array_equal(values, measured.values)
+        np.testing.assert_array_equal(status, measured.status)
+
     def test_one_drive_twice_gives_nearly_one_response(self, opened: PhysicalLayer) -> None:
         """Repeats agree within the layer's stated `repeatability`."""
         drive = self.drives(opened.info, 1)
@@ -230,7 +246,7 @@ def _signed(values: ResponseValues) -> ResponseValues:
 
 
 def _joined(chunks: list[Responses]) -> Responses:
-    fields = [field.name for field in dataclasses.fields(Responses)]
+    fields = [field.name for field in dataclasses.fields(Responses) if getattr(chunks[0], field.name) is not None]
     return Responses(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in fields})
 
 

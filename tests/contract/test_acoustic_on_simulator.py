@@ -134,3 +134,27 @@ def test_nothing_clips_at_full_drive_in_any_medium() -> None:
         layer.open()
         (chunk,) = layer.measure(drive, np.array([0]), stop=threading.Event())
         assert chunk.status.tolist() == [0]
+
+
+@pytest.mark.parametrize("readout", ["amplitude", "complex"])
+def test_another_window_hears_what_a_fresh_burst_with_it_would_have_to_1e_5(readout: str) -> None:
+    """Of a box that has settled: with another window the same sound comes to the same tones."""
+    settings, _ = rig_file()
+    quiet = {"noise": "-200 dBFS", "drift": 0.0, "box": settings["box"] | {"absorption": 0.6}}
+    drives = np.random.default_rng(3).random((4, 80), dtype=np.float32)
+    sender: Any = build(**quiet)[1]
+    interface = build(**quiet)[0]
+    other = rig_file()[1] | {"settle": "110 ms", "readout": readout}
+    context = BuildContext("cavity", RIG.parent, SimulatedClock(FOREVER))
+    fresh: Any = acoustic.DRIVER.build(
+        acoustic.DRIVER.settings.model_validate(other), {"interface": interface}, context
+    )
+    sender.open()
+    sender.deliver_raw(wanted=True)
+    (chunk,) = sender.measure(drives, np.arange(4), stop=threading.Event())
+    values, status = fresh.rereading(sender)(chunk.raw, drives)
+    interface.open()
+    expected = measured(fresh, drives, list(range(4)))
+    assert not status.any()
+    assert np.abs(values - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(values - expected).max() > 0.0

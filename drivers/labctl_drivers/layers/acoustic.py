@@ -4,19 +4,30 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from labctl.contract.audio import AudioInterface, Burst, Recording, Samples
+from labctl.contract.audio import AudioInterface, Burst, Samples
 from labctl.contract.calibration import calibration_id, read_calibration
-from labctl.contract.capabilities import Calibration, Finding
+from labctl.contract.capabilities import Calibration, Finding, Reread
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, Settings, pick_instrument
 from labctl.contract.errors import InstrumentError, SettingError
-from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    RawSignal,
+    Responses,
+    ResponseValues,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
 from labctl.contract.switch import Switch
 from labctl.contract.units import Decibel, DecibelFullScale, Hertz, Seconds
 from labctl_drivers.layers.acoustic_calibration import Bench, calibrate, look_for_carry_over
@@ -29,6 +40,11 @@ CLIP_LEVEL = 0.99
 
 LARGEST_AMPLITUDE = 4.0 / math.pi
 """Amplitude of the fundamental of a full-scale square wave: no recording within full scale holds a larger tone."""
+
+
+READ_OUT = ("settle_s", "window_s", "averages", "readout", "calibration", "low_signal_dbfs")
+"""Settings that a recording can be read out by in another way. What is sent follows from all the others, and from
+settle and window how long it sounds."""
 
 
 class AcousticSettings(Settings):
@@ -81,6 +97,7 @@ class AcousticLayer:
         self._interface = interface
         self._amplifier = amplifier
         self._is_powered = False
+        self._delivers_raw = False
         timing = burst_timing(
             interface.samplerate_hz,
             settle_s=settings.settle_s,
@@ -99,6 +116,48 @@ class AcousticLayer:
     def info(self) -> LayerInfo:
         """Describe the layer; valid before `open`."""
         return self._info
+
+    @property
+    def raw_dtype(self) -> np.dtype[Any]:
+        """Return the type of what is recorded of a burst, from its first sample to the end of its gap.
+
+        `samples` (n_microphones, n_samples) in full scale, `late` as of a `Recording`.
+        """
+        form = len(self._interface.inputs), self._multitone.timing.n_samples
+        return np.dtype([("samples", "<f4", form), ("late", "<f8")])
+
+    def deliver_raw(self, *, wanted: bool) -> None:
+        """Hand over whole recordings with the responses of all measurements begun from now on, or no longer."""
+        self._delivers_raw = wanted
+
+    def rereading(self, sender: object) -> Reread:
+        """Return how this layer reads the recordings of `sender`. Phase zero stays the tone as it was played then.
+
+        Raises `SettingError` for another burst, and for a window that is open when the tones fade out.
+        """
+        if not isinstance(sender, AcousticLayer):
+            raise SettingError(("kind",), "what was recorded is of a layer of another kind; expected the one it was")
+        for field, about in AcousticSettings.model_fields.items():
+            then, now = (getattr(layer._settings, field) for layer in (sender, self))
+            if field not in READ_OUT and then != now:
+                what = f"it decides what is sent, and that was sent with {then}: measure anew with `labctl run`"
+                raise SettingError((about.alias or field,), what)
+        timing, sent = self._multitone.timing, sender._multitone.timing
+        if timing.analysed.stop > sent.analysed.stop:
+            ends_ms, until_ms = (1e3 * each.analysed.stop / each.samplerate_hz for each in (timing, sent))
+            what = f"what is analysed ends {ends_ms:g} ms after the beginning of a burst, whose tones were played until"
+            raise SettingError(("window",), f"{what} {until_ms:g} ms; expected a shorter settle or window")
+        shift = sent.settle - timing.settle
+
+        def reread(raw: RawSignal, drives: Drives) -> tuple[ResponseValues, NDArray[np.uint8]]:
+            lates = raw["late"] + shift
+            heard = [
+                self._heard(samples.T, late, silent=not drive.any())
+                for samples, late, drive in zip(raw["samples"], lates.tolist(), drives, strict=True)
+            ]
+            return np.stack([values for values, _ in heard]), np.array([status for _, status in heard], np.uint8)
+
+        return reread
 
     @property
     def state_id(self) -> str:
@@ -176,19 +235,26 @@ class AcousticLayer:
 
     def _rows(self, drives: Drives, ids: RowIds, stop: Stop) -> Iterator[Row]:
         played = iter(drives)  # recordings come in the order of their bursts
+        raw_dtype = self.raw_dtype if self._delivers_raw else None
         for recording in self._interface.exchange(self._bursts(drives, ids, stop)):
-            phasors = self._multitone.analyse(recording.samples, late=recording.late)
-            status = self._status(recording, phasors, silent=not next(played).any())
-            if self._gains is not None:
-                phasors = phasors / self._gains[:, None]
-            yield Row(recording.id, read_out(phasors, self._settings.readout), status, recording.time_s)
+            values, status = self._heard(recording.samples, recording.late, silent=not next(played).any())
+            if recording.xrun:
+                status = RowStatus.XRUN
+            elif recording.stale:
+                status = RowStatus.STALE
+            raw = None if raw_dtype is None else np.array((recording.samples.T, recording.late), raw_dtype)
+            yield Row(recording.id, values, status, recording.time_s, raw)
 
-    def _status(self, recording: Recording, phasors: Complex, *, silent: bool) -> RowStatus:
-        if recording.xrun:
-            return RowStatus.XRUN
-        if recording.stale:
-            return RowStatus.STALE
-        analysed: Samples = recording.samples[self._multitone.timing.analysed]
+    def _heard(self, samples: Samples, late: float, *, silent: bool) -> tuple[ResponseValues, RowStatus]:
+        """Return responses (n_outputs,) and status of samples (n_samples, n_microphones); `silent`: nothing sent."""
+        phasors = self._multitone.analyse(samples, late=late)
+        status = self._status(samples, phasors, silent=silent)
+        if self._gains is not None:
+            phasors = phasors / self._gains[:, None]
+        return read_out(phasors, self._settings.readout), status
+
+    def _status(self, samples: Samples, phasors: Complex, *, silent: bool) -> RowStatus:
+        analysed: Samples = samples[self._multitone.timing.analysed]
         if max(analysed.max(), -analysed.min()) > CLIP_LEVEL:
             return RowStatus.CLIPPED
         least = self._settings.low_signal_dbfs

@@ -135,7 +135,8 @@ class Multitone:
         n_tones = len(self.carriers)
         windows = recording[self.timing.analysed].reshape(self.timing.averages, self.timing.window, -1)
         mean = windows.mean(axis=0, dtype=np.float64)
-        quadratures = mean.T @ self.references
+        # A product rounds by the layout of its factors; what was recorded may come back in another one.
+        quadratures = np.ascontiguousarray(mean.T) @ self.references
         phasors = quadratures[:, :n_tones] + 1j * quadratures[:, n_tones:]
         return phasors * np.exp(2j * np.pi * self.tones_hz * late / self.timing.samplerate_hz) if late else phasors
 

@@ -13,7 +13,7 @@ from labctl_drivers.layers.acoustic import DRIVER
 from labctl.contract.audio import Burst, Recording, SpeakerOutput
 from labctl.contract.clock import WallClock
 from labctl.contract.driver import BuildContext
-from labctl.contract.errors import DriveError, InputError, InstrumentError
+from labctl.contract.errors import DriveError, InputError, InstrumentError, SettingError
 from labctl.contract.layer import PhysicalLayer, Responses, RowStatus
 
 SETTINGS: dict[str, Any] = {
@@ -183,3 +183,79 @@ def test_what_cannot_work_is_an_input_error_at_build(changes: dict[str, Any], sa
     with pytest.raises(InputError) as caught:
         build(Wire(), **changes)
     assert says in str(caught.value)
+
+
+LISTENED = {"settle": "60 ms", "window": "100 ms"}
+LATER = {"settle": "80 ms", "window": "80 ms"}
+
+
+def raw_layer(wire: Wire, **changes: Any) -> Any:
+    """Return a layer whose tones have whole periods in windows of 100, 80 and 20 ms."""
+    return build(wire, **{"tones": ["200 Hz", "450 Hz", "700 Hz"], **LISTENED, **changes})
+
+
+class LateWire(Wire):
+    """Its recordings come some samples late, a fraction of one among them, and as a sound card lays them out."""
+
+    def exchange(self, bursts: Iterable[Burst]) -> Iterator[Recording]:
+        for recording in super().exchange(bursts):
+            samples = np.ascontiguousarray(recording.samples)
+            yield Recording(recording.id, samples, recording.time_s, recording.xrun, late=0.3 * (1 + recording.id))
+
+
+@pytest.mark.parametrize("readout", ["amplitude", "complex", "power"])
+@pytest.mark.parametrize(
+    "later", [LATER, {"settle": "120 ms", "window": "20 ms"}, {"settle": "20 ms", "window": "20 ms", "averages": 7}]
+)
+def test_another_window_hears_what_a_burst_with_that_window_would_have(later: dict[str, Any], readout: str) -> None:
+    """Phases, too, count from the tone as it was played, though it began elsewhere."""
+    drives = np.random.default_rng(0).random((4, 6)).astype(np.float32)
+    sender, fresh = raw_layer(LateWire()), raw_layer(LateWire(), readout=readout, **later)
+    sender.deliver_raw(wanted=True)
+    (chunk,) = measured(sender, drives)
+    values, status = fresh.rereading(sender)(chunk.raw, drives)
+    expected = measured(fresh, drives)[0].values
+    np.testing.assert_allclose(values, expected, atol=1e-6 * np.abs(expected).max())
+    assert values.dtype == np.float32
+    assert not status.any()
+
+
+def test_the_same_window_hears_the_same_to_the_bit_whatever_the_layout() -> None:
+    drives = np.random.default_rng(1).random((5, 6)).astype(np.float32)
+    for wire in (Wire(), LateWire()):
+        sender = raw_layer(wire, readout="complex")
+        sender.deliver_raw(wanted=True)
+        (chunk,) = measured(sender, drives)
+        values, _ = raw_layer(wire, readout="complex").rereading(sender)(chunk.raw, drives)
+        np.testing.assert_array_equal(values, chunk.values)
+
+
+def test_what_is_bad_in_another_window_says_so() -> None:
+    drives = np.array([[0.1] * 6, [0.0] * 6], np.float32)
+    sender = raw_layer(Wire())
+    sender.deliver_raw(wanted=True)
+    (chunk,) = measured(sender, drives)
+    chunk.raw["samples"][0, 0, 500] = 1.0  # 62.5 ms after the beginning of a burst
+    _, status = raw_layer(Wire(), low_signal="-60 dBFS").rereading(sender)(chunk.raw, drives)
+    assert status.tolist() == [RowStatus.CLIPPED, RowStatus.OK], "a silent row has no signal to be low"
+    _, status = raw_layer(Wire(), **LATER, low_signal="-6 dBFS").rereading(sender)(chunk.raw, drives)
+    assert status.tolist() == [RowStatus.FAILED, RowStatus.OK]
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "what"),
+    [
+        ({"level": "-6 dB"}, "level", "it decides what is sent, and that was sent with 0.0"),
+        ({"gap": "20 ms"}, "gap", "it decides what is sent"),
+        ({"polarity": "signed"}, "polarity", "that was sent with positive"),
+        (
+            {"window": "120 ms"},
+            "window",
+            "ends 180 ms after the beginning of a burst, whose tones were played until 160",
+        ),
+    ],
+)
+def test_another_burst_is_refused(changes: dict[str, Any], at: str, what: str) -> None:
+    with pytest.raises(SettingError, match=what) as refused:
+        raw_layer(Wire(), **changes).rereading(raw_layer(Wire()))
+    assert refused.value.at == (at,)

@@ -49,7 +49,7 @@ def recorded(folder: Path, drives: NDArray[np.float32]) -> RecordedLayer:
         )
     with LogReader(folder / "run.sqlite") as reader:
         known = RecordedDrives(INFO, reader.passes())
-    return RecordedLayer(INFO, "s", folder / "run.sqlite", known, "block 1", lambda _block, _ids, values: values)
+    return RecordedLayer(INFO, "s", folder / "run.sqlite", known, "block 1", lambda rows: rows.values)
 
 
 def answers(layer: RecordedLayer, drives: NDArray[np.float32]) -> list[float]:

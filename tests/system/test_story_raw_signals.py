@@ -1,0 +1,182 @@
+"""She keeps what the microphones heard, and weeks later tries another window, with the bench long gone."""
+
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Labctl, Tree
+
+KEEP = ("--set", "record.raw=500 MB")
+LATER = ("--set", "rig.layers.cavity.settle=60ms", "--set", "rig.layers.cavity.window=80ms")
+ROWS = 3 * (134 + 44)
+BURST_BYTES = 3 * 1600 * 4 + 8
+TWO_BLOCKS = """\
+    - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 30}
+    - {layer: cavity, encoder: {kind: fitted-range, mix: orthogonal}, skip: true, units: 20}
+"""
+
+
+def replaced(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def weights(run: Path) -> dict[str, list[Any]]:
+    with np.load(run / "model" / "model.npz") as arrays:
+        return {name: array.ravel().tolist() for name, array in arrays.items()}
+
+
+def facts(labctl: "Labctl", run: str | Path) -> dict[str, Any]:
+    return labctl.quick("runs", "show", run, "--json").json
+
+
+def selected(file: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def kept(labctl: "Labctl", desk: Path) -> Path:
+    """A finished run that kept its recordings, without noise; its rig's file is gone."""
+    replaced(desk / "desk.yaml", "noise: -80 dBFS", "noise: -200 dBFS\n    drift: 0.0")
+    labctl.quick("run", "wine.yaml", *KEEP)
+    (run,) = labctl.runs()
+    return run
+
+
+def test_another_window(labctl: "Labctl", desk: Path, kept: Path, tree_of: "Tree") -> None:
+    """Would it have been better to listen later? The record says so, as the bench would have; and is left as it was."""
+    before, measured = tree_of(kept), facts(labctl, kept.name)
+    assert measured["raw"] == {"signals": ROWS, "bytes": ROWS * BURST_BYTES}
+    labctl.quick("replay", kept.name, "--set", "name=same")
+    assert weights(labctl.runs()[1]) == weights(kept)
+    (desk / "desk.yaml").rename(desk / "aside.yaml")
+    told = labctl.quick("replay", kept.name, *LATER, "--set", "name=later")
+    assert "main.cavity: read out of raw signals anew, with another settle, window" in told.err
+    assert f"{ROWS} rows from the record of {kept.name}, no fresh pass)" in told.out
+    later = labctl.runs()[2]
+    assert weights(later) != weights(kept)
+    assert "equal bit for bit, test scores too" in labctl.quick("runs", "verify", "later").out
+    assert facts(labctl, "later")["replayed"]["read_anew"] == {"main.cavity": ["settle", "window"]}
+    assert facts(labctl, "later")["raw"] is None
+    assert tree_of(kept) == before
+    (desk / "aside.yaml").rename(desk / "desk.yaml")
+    labctl.quick("run", "wine.yaml", *LATER, "--set", "name=fresh")
+    fresh = labctl.runs()[3]
+    query = "SELECT step, block, sample, label, drive FROM passes ORDER BY id"
+    assert selected(later / "run.sqlite", query) == selected(fresh / "run.sqlite", query)
+    assert facts(labctl, "later")["accuracy"] == facts(labctl, "fresh")["accuracy"]
+
+
+def test_what_is_given_up_is_gone(labctl: "Labctl", kept: Path) -> None:
+    """The disk is full of sound. It goes, what was learnt stays, and whoever wants another window is told."""
+    (told,) = labctl.quick("runs", "prune", kept.name, "--keep", "passes", "--dry-run", "--json").json
+    assert told["before"] - told["after"] >= ROWS * BURST_BYTES
+    said = labctl.quick("runs", "prune", kept.name, "--keep", "passes").out
+    assert "it can be verified and replayed, but not with another window: raw signals are given up" in said
+    assert not list(kept.glob("raw.sqlite*"))
+    refused = labctl.quick("replay", kept.name, *LATER, code=4).err
+    assert f"{kept.name} has no raw signals, out of which settle, window could be read anew" in refused
+    assert "or they were given up (`runs prune`); measure with `labctl run`" in refused
+    labctl.quick("replay", kept.name, "--set", "name=again")
+    assert weights(labctl.runs()[1]) == weights(kept)
+    assert facts(labctl, kept.name)["raw"] is None
+    assert "equal bit for bit" in labctl.quick("runs", "verify", kept.name).out
+    assert labctl.runs()[2:] == []
+
+
+def test_what_cannot_be_read_out_of_them(labctl: "Labctl", desk: Path, kept: Path, tree_of: "Tree") -> None:
+    """What was played was played. Each of my wishes is refused where I wrote it, and nothing is begun."""
+    before = tree_of(desk / "runs")
+
+    def refused(*settings: str, code: int = 2) -> str:
+        asked = [part for each in settings for part in ("--set", f"rig.{each}")]
+        return labctl.quick("replay", kept.name, *asked, code=code).err
+
+    said = refused("layers.cavity.window=120ms")
+    assert "what is analysed ends 160 ms after the beginning of a burst, whose tones were played until 140 ms" in said
+    assert said.startswith("--set rig.layers.cavity.window=120ms: ")
+    said = refused("layers.cavity.level=-6 dB")
+    assert "--set rig.layers.cavity.level=-6 dB: it decides what is sent, and that was sent with 0.0" in said
+    assert "tone 300 Hz has 22.5 periods in the window of 75 ms" in refused("layers.cavity.window=75ms")
+    assert "a replay has the rig of the run" in refused("instruments.interface.noise=-60 dBFS")
+    assert 'unknown key "windwo"; did you mean "window"?' in refused("layers.cavity.windwo=80ms")
+    assert tree_of(desk / "runs") == before
+    said = refused("layers.cavity.settle=60ms", "layers.cavity.window=80ms", "layers.cavity.low_signal=-1 dBFS")
+    assert "was good as it was read out then, and is failed with settle, window, low_signal as asked for" in said
+    assert facts(labctl, "latest")["state"].startswith("not finished"), "what it hears only shows when it listens"
+
+
+def test_a_layer_that_has_none(labctl: "Labctl", desk: Path) -> None:
+    """A bench whose instruments deliver one number each has nothing to be kept: I hear it before anything moves."""
+    labctl.quick("init", ".")
+    experiment = desk / "experiments" / "digits_microwave_tuned.yaml"
+    text = experiment.read_text(encoding="utf-8")
+    experiment.write_text(f"{text}record: {{raw: 500 MB}}\n", encoding="utf-8")
+    for command in ("validate", "run"):
+        said = labctl.quick(command, experiment, code=2).err
+        assert f"{experiment}:{len(text.splitlines()) + 1}:15: layer '" in said
+        assert "has no raw signals that could be kept" in said
+    said = labctl.quick("validate", "wine.yaml", *KEEP, "--set", "record.keep=responses", code=2).err
+    assert "raw signals are recorded for replays, and record.keep: responses gives them up" in said
+    said = labctl.quick("validate", "wine.yaml", "--set", "record.raw=all", code=2).err
+    assert "'all' is not a number with a unit (B, kB, MB, GB, TB)" in said
+
+
+def test_more_than_there_is_room_for(labctl: "Labctl") -> None:
+    """I gave it a tenth of what it needs. The forecast says so, the run goes on without, the replay says why not."""
+    little = "--set", f"record.raw={ROWS * BURST_BYTES // 10} B"
+    plan = labctl.quick("run", "wine.yaml", *KEEP, "--dry-run", "--json").json["schedules"]["cached"]
+    assert ROWS * BURST_BYTES < plan["raw_bytes"] < 1.1 * ROWS * BURST_BYTES
+    assert plan["raw_bytes"] < plan["disk_bytes"]
+    said = labctl.quick("run", "wine.yaml", *little, "--dry-run").out
+    assert "of the disk raw signals take: joint " in said
+    assert "cached 10.3 MB, but record.raw has room for 1.0 MB" in said
+    assert "raw signal of a pass: 19.2 kB" in labctl.quick("validate", "wine.yaml", *KEEP).out
+    labctl.quick("run", "wine.yaml", *little)
+    (run,) = labctl.runs()
+    assert 0 < facts(labctl, run.name)["raw"]["bytes"] <= ROWS * BURST_BYTES / 10
+    assert "the room for raw signals is used up" in (run / "run.log").read_text(encoding="utf-8")
+    refused = labctl.quick("replay", run.name, *LATER, code=4).err
+    assert f" of the {ROWS} passes of layer 'cavity': its room (record: raw) was used up" in refused
+
+
+def test_behind_another_block(labctl: "Labctl", desk: Path) -> None:
+    """What block 2 was sent follows from what block 1 heard: with another window nobody knows."""
+    head, _ = (desk / "wine.yaml").read_text(encoding="utf-8").split("    - {layer")
+    training = "training: {rule: phyll, schedule: joint, epochs: 1, batch: 20, theta: 10}\n"
+    (desk / "wine.yaml").write_text(head + TWO_BLOCKS + training + "report: {baselines: [], page: false}\n", "utf-8")
+    labctl.quick("run", "wine.yaml", *KEEP)
+    said = labctl.quick("replay", "latest", *LATER, code=2).err
+    assert (
+        "block 2's drives are what block 1 has learnt, and main.cavity.settle, main.cavity.window changes that" in said
+    )
+
+
+@pytest.mark.parametrize("host", ["", "host: {when: always}\n"], ids=["here", "hosted"])
+def test_killed_and_gone_on_with(labctl: "Labctl", desk: Path, host: str) -> None:
+    """The power went. Of every pass that the record holds, the sound is there; the rest comes when it goes on."""
+    replaced(desk / "desk.yaml", "time_scale: instant\n", f"time_scale: 20\n{host}")
+    going = labctl.start("run", "wine.yaml", *KEEP)
+    going.until_passes(60)
+    going.send(signal.SIGKILL)
+    going.process.communicate()
+    (run,) = labctl.runs()
+    passes = {key for (key,) in selected(run / "run.sqlite", "SELECT key FROM passes")}
+    assert passes
+    assert passes <= {key for (key,) in selected(run / "raw.sqlite", "SELECT key FROM signals")}
+    replaced(desk / "desk.yaml", "time_scale: 20", "time_scale: instant")
+    labctl("resume", run.name, "--own-files")
+    assert facts(labctl, run.name)["raw"]["signals"] == ROWS
+    labctl.quick("replay", run.name, *LATER, "--set", "unattended.pass_limit=50", code=5)
+    stopped = labctl.runs()[1]
+    labctl("resume", stopped.name, "--own-files", "--pass-limit", "10000")
+    labctl.quick("replay", run.name, *LATER)
+    assert weights(labctl.runs()[2]) == weights(stopped)
