@@ -88,8 +88,8 @@ class Responses:
     """An ordered chunk of measured rows.
 
     `ids` (n,), `values` (n, n_outputs) in the layer's response type, `status` (n,) of `RowStatus`,
-    `time_s` (n,) POSIX seconds at which each row was read. The values of a row that is not `OK` mean nothing. `raw` (n,)
-    are the signals that values were read out of, from a layer that was asked for them (see `RawSignals`).
+    `time_s` (n,) POSIX seconds at which each row was read. The values of a row that is not `OK` mean nothing. `raw`
+    (n,) are the signals that values were read out of, from a layer that was asked for them (see `RawSignals`).
     """
 
     ids: RowIds
