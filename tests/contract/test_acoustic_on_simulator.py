@@ -140,7 +140,7 @@ def test_nothing_clips_at_full_drive_in_any_medium() -> None:
 def test_another_window_hears_what_a_fresh_burst_with_it_would_have_to_1e_5(readout: str) -> None:
     """Of a box that has settled: with another window the same sound comes to the same tones."""
     settings, _ = rig_file()
-    quiet = {"noise": "-200 dBFS", "drift": 0.0, "box": settings["box"] | {"absorption": 0.6}}
+    quiet: dict[str, Any] = {"noise": "-200 dBFS", "drift": 0.0, "box": settings["box"] | {"absorption": 0.6}}
     drives = np.random.default_rng(3).random((4, 80), dtype=np.float32)
     sender: Any = build(**quiet)[1]
     interface = build(**quiet)[0]

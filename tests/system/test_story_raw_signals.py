@@ -1,6 +1,5 @@
 """She keeps what the microphones heard, and weeks later tries another window, with the bench long gone."""
 
-import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -166,7 +165,7 @@ def test_killed_and_gone_on_with(labctl: "Labctl", desk: Path, host: str) -> Non
     replaced(desk / "desk.yaml", "time_scale: instant\n", f"time_scale: 20\n{host}")
     going = labctl.start("run", "wine.yaml", *KEEP)
     going.until_passes(60)
-    going.send(signal.SIGKILL)
+    going.process.kill()
     going.process.communicate()
     (run,) = labctl.runs()
     passes = {key for (key,) in selected(run / "run.sqlite", "SELECT key FROM passes")}

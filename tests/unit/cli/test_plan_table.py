@@ -33,6 +33,7 @@ def test_programs_get_the_same_numbers(plan: Plan) -> None:
         "test_passes": plan.test_passes,
         "hardware_s": plan.hardware_s,
         "disk_bytes": plan.disk_bytes,
+        "raw_bytes": None,
         "kept_bytes": plan.disk_bytes,
         "reference_passes": plan.reference_passes,
     }

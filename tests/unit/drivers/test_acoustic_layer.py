@@ -235,6 +235,7 @@ def test_what_is_bad_in_another_window_says_so() -> None:
     sender = raw_layer(Wire())
     sender.deliver_raw(wanted=True)
     (chunk,) = measured(sender, drives)
+    assert chunk.raw is not None
     chunk.raw["samples"][0, 0, 500] = 1.0  # 62.5 ms after the beginning of a burst
     _, status = raw_layer(Wire(), low_signal="-60 dBFS").rereading(sender)(chunk.raw, drives)
     assert status.tolist() == [RowStatus.CLIPPED, RowStatus.OK], "a silent row has no signal to be low"

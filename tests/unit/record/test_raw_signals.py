@@ -105,13 +105,16 @@ def test_a_signal_of_a_pass_that_never_came_is_replaced(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_stops_the_log_before_its_passes(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"raw\.sqlite cannot be written"), new_log(tmp_path) as log:
-        log.append(rows(np.arange(4), signals(4)))
+    log = new_log(tmp_path)
+    log.append(rows(np.arange(4), signals(4)))
+    log.flush()
+    with closing(sqlite3.connect(tmp_path / RAW_NAME)) as connection, connection:
+        connection.execute("DROP TABLE signals")
+    log.append(rows(np.arange(4, 8), signals(4)))
+    with pytest.raises(RecordError, match=r"raw\.sqlite cannot be written"):
         log.flush()
-        with closing(sqlite3.connect(tmp_path / RAW_NAME)) as connection, connection:
-            connection.execute("DROP TABLE signals")
-        log.append(rows(np.arange(4, 8), signals(4)))
-        log.flush()
+    with pytest.raises(RecordError, match=r"raw\.sqlite cannot be written"):
+        log.close()
     with LogReader(tmp_path / "run.sqlite") as reader:
         assert reader.next_free_id() == 4
 
