@@ -436,3 +436,20 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], says: 
     with pytest.raises(ValidationError) as caught:
         bench().layer(**changes)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("readout", ["complex", "power", "decibel"])
+def test_a_sweep_that_was_kept_is_read_out_in_another_way(readout: str, bench: StartBench) -> None:
+    instruments, rows = bench(), drives(3)
+    sender, other = instruments.layer(), instruments.layer(readout=readout)
+    sender.open()
+    sender.deliver_raw(wanted=True)
+    (chunk,) = measured(sender, rows)
+    sender.deliver_raw(wanted=False)
+    assert chunk.raw is not None
+    values, status = other.rereading(sender)(chunk.raw, rows)
+    np.testing.assert_array_equal(values, values_of(measured(other, rows)))
+    assert not status.any()
+    with pytest.raises(SettingError, match="it decides what is sent") as refused:
+        instruments.layer(readout=readout, if_bandwidth="1 kHz").rereading(sender)
+    assert refused.value.at == ("if_bandwidth",)

@@ -28,6 +28,7 @@ from labctl.contract.layer import (
     Stop,
     check_drives,
 )
+from labctl.contract.rereading import require_same_sent
 from labctl.contract.switch import Switch
 from labctl.contract.units import Decibel, DecibelFullScale, Hertz, Seconds
 from labctl_drivers.layers.acoustic_calibration import Bench, calibrate, look_for_carry_over
@@ -137,11 +138,7 @@ class AcousticLayer:
         """
         if not isinstance(sender, AcousticLayer):
             raise SettingError(("kind",), "what was recorded is of a layer of another kind; expected the one it was")
-        for field, about in AcousticSettings.model_fields.items():
-            then, now = (getattr(layer._settings, field) for layer in (sender, self))
-            if field not in READ_OUT and then != now:
-                what = f"it decides what is sent, and that was sent with {then}: measure anew with `labctl run`"
-                raise SettingError((about.alias or field,), what)
+        require_same_sent(sender._settings, self._settings, READ_OUT)
         timing, sent = self._multitone.timing, sender._multitone.timing
         if timing.analysed.stop > sent.analysed.stop:
             ends_ms, until_ms = (1e3 * each.analysed.stop / each.samplerate_hz for each in (timing, sent))

@@ -2,18 +2,31 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.capabilities import WrittenParameters, check_parameters
+from labctl.contract.capabilities import Reread, WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.clock import Clock
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
 from labctl.contract.errors import InstrumentError, SettingError
-from labctl.contract.layer import Channel, Drives, LayerInfo, Responses, RowIds, RowStatus, Stop, check_drives
-from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern, SweepResult
+from labctl.contract.layer import (
+    Channel,
+    Drives,
+    LayerInfo,
+    RawSignal,
+    Responses,
+    ResponseValues,
+    RowIds,
+    RowStatus,
+    Stop,
+    check_drives,
+)
+from labctl.contract.microwave import Metasurface, NetworkAnalyser, Pattern, SParameters, SweepResult
 from labctl.contract.readout import READINGS, readout_channels
+from labctl.contract.rereading import require_same_sent
 from labctl_drivers.layers.microwave_settings import MicrowaveSettings
 
 EARLY = 0.9
@@ -46,6 +59,31 @@ class MicrowaveLayer:
         self._info = _layer_info(settings, analyser, surface, self._driven, name)
         self._configured: str | None = None
         self._quiet_from_s = float("-inf")
+        self._delivers_raw = False
+
+    @property
+    def raw_dtype(self) -> np.dtype[Any]:
+        """Return the type of a sweep: `values` (n_parameters, n_frequencies), complex, and whether it overloads."""
+        form = len(self._settings.parameters), len(self._settings.sweep_hz)
+        return np.dtype([("values", "<c16", form), ("overload", "|b1")])
+
+    def deliver_raw(self, *, wanted: bool) -> None:
+        """Hand over whole sweeps with the responses of all measurements begun from now on, or no longer."""
+        self._delivers_raw = wanted
+
+    def rereading(self, sender: object) -> Reread:
+        """Return how this layer reads the sweeps of `sender`. Raises `SettingError` unless `readout` alone differs."""
+        if not isinstance(sender, MicrowaveLayer):
+            raise SettingError(("kind",), "what was recorded is of a layer of another kind; expected the one it was")
+        require_same_sent(sender._settings, self._settings, ("readout",))
+
+        def reread(raw: RawSignal, _drives: Drives) -> tuple[ResponseValues, NDArray[np.uint8]]:
+            read = [
+                self._read(values, overload=bad) for values, bad in zip(raw["values"], raw["overload"], strict=True)
+            ]
+            return np.stack([values for values, _ in read]), np.array([status for _, status in read], np.uint8)
+
+        return reread
 
     @property
     def info(self) -> LayerInfo:
@@ -112,10 +150,17 @@ class MicrowaveLayer:
         self._configure()
         patterns = [self._pattern(drive) for drive in drives]
         sweep = self._swept_at_once if self._sweep.trigger == "internal" else self._swept_at_edges
+        raw_dtype = self.raw_dtype if self._delivers_raw else None
         for row_id, result in zip(ids.tolist(), sweep(patterns, stop), strict=False):
-            with np.errstate(divide="ignore"):
-                values = READINGS[self._settings.readout].read(result.values)
-            yield Row(row_id, values, _status(values, overload=result.overload), result.time_s)
+            values, status = self._read(result.values, overload=result.overload)
+            raw = None if raw_dtype is None else np.array((result.values, result.overload), raw_dtype)
+            yield Row(row_id, values, status, result.time_s, raw)
+
+    def _read(self, signal: SParameters, *, overload: bool) -> tuple[NDArray[np.float64], RowStatus]:
+        """Return responses (n_outputs,) and status of S-parameters (n_parameters, n_frequencies)."""
+        with np.errstate(divide="ignore"):
+            values = READINGS[self._settings.readout].read(signal)
+        return values, _status(values, overload=overload)
 
     def _swept_at_once(self, patterns: list[Pattern], stop: Stop) -> Iterator[SweepResult]:
         """Yield the sweep of each pattern. One that cannot be latched is told when the sweep before it is yielded."""
