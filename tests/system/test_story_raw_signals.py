@@ -32,6 +32,12 @@ def weights(run: Path) -> dict[str, list[Any]]:
         return {name: array.ravel().tolist() for name, array in arrays.items()}
 
 
+def named(labctl: "Labctl", name: str) -> Path:
+    """Return the run of that name: of two begun in one second the order tells nothing."""
+    (run,) = [run for run in labctl.runs() if run.name.endswith(f"-{name}")]
+    return run
+
+
 def facts(labctl: "Labctl", run: str | Path) -> dict[str, Any]:
     return labctl.quick("runs", "show", run, "--json").json
 
@@ -55,12 +61,12 @@ def test_another_window(labctl: "Labctl", desk: Path, kept: Path, tree_of: "Tree
     before, measured = tree_of(kept), facts(labctl, kept.name)
     assert measured["raw"] == {"signals": ROWS, "bytes": ROWS * BURST_BYTES}
     labctl.quick("replay", kept.name, "--set", "name=same")
-    assert weights(labctl.runs()[1]) == weights(kept)
+    assert weights(named(labctl, "same")) == weights(kept)
     (desk / "desk.yaml").rename(desk / "aside.yaml")
     told = labctl.quick("replay", kept.name, *LATER, "--set", "name=later")
     assert "main.cavity: read out of raw signals anew, with another settle, window" in told.err
     assert f"{ROWS} rows from the record of {kept.name}, no fresh pass)" in told.out
-    later = labctl.runs()[2]
+    later = named(labctl, "later")
     assert weights(later) != weights(kept)
     assert "equal bit for bit, test scores too" in labctl.quick("runs", "verify", "later").out
     assert facts(labctl, "later")["replayed"]["read_anew"] == {"main.cavity": ["settle", "window"]}
@@ -68,7 +74,7 @@ def test_another_window(labctl: "Labctl", desk: Path, kept: Path, tree_of: "Tree
     assert tree_of(kept) == before
     (desk / "aside.yaml").rename(desk / "desk.yaml")
     labctl.quick("run", "wine.yaml", *LATER, "--set", "name=fresh")
-    fresh = labctl.runs()[3]
+    fresh = named(labctl, "fresh")
     query = "SELECT step, block, sample, label, drive FROM passes ORDER BY id"
     assert selected(later / "run.sqlite", query) == selected(fresh / "run.sqlite", query)
     assert facts(labctl, "later")["accuracy"] == facts(labctl, "fresh")["accuracy"]
@@ -85,10 +91,10 @@ def test_what_is_given_up_is_gone(labctl: "Labctl", kept: Path) -> None:
     assert f"{kept.name} has no raw signals, out of which settle, window could be read anew" in refused
     assert "or they were given up (`runs prune`); measure with `labctl run`" in refused
     labctl.quick("replay", kept.name, "--set", "name=again")
-    assert weights(labctl.runs()[1]) == weights(kept)
+    assert weights(named(labctl, "again")) == weights(kept)
     assert facts(labctl, kept.name)["raw"] is None
     assert "equal bit for bit" in labctl.quick("runs", "verify", kept.name).out
-    assert labctl.runs()[2:] == []
+    assert len(labctl.runs()) == 2, "what was refused was not begun"
 
 
 def test_what_cannot_be_read_out_of_them(labctl: "Labctl", desk: Path, kept: Path, tree_of: "Tree") -> None:
@@ -110,7 +116,8 @@ def test_what_cannot_be_read_out_of_them(labctl: "Labctl", desk: Path, kept: Pat
     assert tree_of(desk / "runs") == before
     said = refused("layers.cavity.settle=60ms", "layers.cavity.window=80ms", "layers.cavity.low_signal=-1 dBFS")
     assert "was good as it was read out then, and is failed with settle, window, low_signal as asked for" in said
-    assert facts(labctl, "latest")["state"].startswith("not finished"), "what it hears only shows when it listens"
+    (begun,) = [each for each in labctl.runs() if each != kept]
+    assert facts(labctl, begun.name)["state"].startswith("not finished"), "what it hears shows when it listens"
 
 
 def test_a_layer_that_has_none(labctl: "Labctl", desk: Path) -> None:
@@ -174,8 +181,8 @@ def test_killed_and_gone_on_with(labctl: "Labctl", desk: Path, host: str) -> Non
     replaced(desk / "desk.yaml", "time_scale: 20", "time_scale: instant")
     labctl("resume", run.name, "--own-files")
     assert facts(labctl, run.name)["raw"]["signals"] == ROWS
-    labctl.quick("replay", run.name, *LATER, "--set", "unattended.pass_limit=50", code=5)
-    stopped = labctl.runs()[1]
+    labctl.quick("replay", run.name, *LATER, "--set", "unattended.pass_limit=50", "--set", "name=stopped", code=5)
+    stopped = named(labctl, "stopped")
     labctl("resume", stopped.name, "--own-files", "--pass-limit", "10000")
-    labctl.quick("replay", run.name, *LATER)
-    assert weights(labctl.runs()[2]) == weights(stopped)
+    labctl.quick("replay", run.name, *LATER, "--set", "name=whole")
+    assert weights(named(labctl, "whole")) == weights(stopped)
