@@ -287,7 +287,7 @@ def case_rows(case: Case, results: Sequence[Result]) -> list[Row]:
     means = {name: float(np.mean(baselines[name])) for name in BASELINES if name in baselines}
     figures = {"accuracy": over_draws(case.row_id("accuracy"), accuracies, "share", means)}
     for name in ("linear", "skip-only"):
-        if name in baselines:
+        if len(baselines.get(name, ())) == len(accuracies):
             figure = f"minus_{name.replace('-', '_')}"
             gains = [100 * (own - other) for own, other in zip(accuracies, baselines[name], strict=True)]
             figures[figure] = over_draws(case.row_id(figure), gains, POINTS)

@@ -213,6 +213,15 @@ def test_cases_have_distinct_ids_and_targets_for_figures_there_are():
         assert {case.row_id(figure) for figure in case.targets} <= figures
 
 
+def test_a_baseline_of_the_first_draw_alone_is_shown_but_not_paired():
+    first, second = result(0.9, 0.8, 0.7), result(0.8, 0.8, 0.7)
+    del second["baselines"]["skip-only"]
+    rows = {row.id: row for row in case_rows(CASE, [first, second])}
+    assert rows["part"].baselines["skip-only"] == 0.7
+    assert "part.minus_linear" in rows
+    assert "part.minus_skip_only" not in rows
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.experiment.exists()], ids=lambda case: case.id)
 def test_every_draw_sets_a_seed_that_the_files_have(case, monkeypatch):
     monkeypatch.setenv("LABCTL_DATA", "data")
