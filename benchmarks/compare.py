@@ -20,8 +20,8 @@ from benchmarks.accuracy import EXPERIMENTS, POINTS, Case, Kept, measure_case, r
 from benchmarks.harness import Row, Target
 
 SEEDS = range(1, 4)
-BUDGETS = (1, 2, 4, 8)
-"""Numbers of epochs beside the experiment's own, at which passes to a fixed accuracy are looked for."""
+BUDGETS = {"digits": ("optics", (1, 2, 4, 8)), "mnist": ("mnist", (2,))}
+"""Data, and at which numbers of epochs beside its own of which experiment passes to a fixed accuracy are looked for."""
 
 REACH = 0.95
 FIGURES = {"training_passes": "passes", "hardware_h": "h", "training_macs": "MACs", "macs": "MACs", "arithmetic_j": "J"}
@@ -118,7 +118,7 @@ def gap_to_backpropagation(result: Mapping[str, Any]) -> Iterator[Row]:
         yield replace(row, aim=row.held_against(LOST))
 
 
-def passes_to_reach(results: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+def passes_to_reach(data: str, results: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
     """Yield, for each rule whose mean accuracy reaches it, the fewest training passes among the budgets tried."""
     fewest: dict[str, Mapping[str, Any]] = {}
     for each in (each for result in results for each in result["rules"]):
@@ -128,7 +128,7 @@ def passes_to_reach(results: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
             fewest[each["rule"]] = each
     for rule, each in fewest.items():
         beside = {"accuracy": each["accuracy"]["mean"], "hardware_h": each["hardware_h"]}
-        name = f"compare.passes_to_95.{rule}"
+        name = f"compare.passes_to_95.{data}.{rule}"
         yield Row(name, each["training_passes"], None, None, len(each["runs"]), "passes", beside)
 
 
@@ -154,9 +154,10 @@ def measure(parts: Sequence[str], keep: Path, *, quick: bool, earlier: Mapping[s
         if system.name == "optics":
             yield from gap_to_backpropagation(result)
     if "compare.passes_to_95" in parts:
-        experiment = SYSTEMS[0].experiment
-        budgets = compared(experiment, seeds, keep, "--epochs", ",".join(map(str, BUDGETS)))
-        yield from passes_to_reach([compared(experiment, seeds, keep), budgets])
+        for data, (name, budgets) in BUDGETS.items():
+            experiment, epochs = EXPERIMENTS / f"rules_{name}.yaml", ",".join(map(str, budgets))
+            results = [compared(experiment, seeds, keep, *more) for more in ((), ("--epochs", epochs))]
+            yield from passes_to_reach(data, results)
     if "compare.mismatch" in parts:
         yield from of_mismatch(compared(MISMATCH, seeds, keep))
     for case in IMAGES:

@@ -136,7 +136,8 @@ class HostedRawSignals(HostedLayer):
 
     def rereading(self, sender: object) -> Reread:
         """Return how the layer reads what `sender` recorded; see `RawSignals`."""
-        return cast("RawSignals", self._unopened).rereading(sender)
+        measured_by = sender._unopened if isinstance(sender, HostedLayer) else sender
+        return cast("RawSignals", self._unopened).rereading(measured_by)
 
 
 _OFFERS: tuple[tuple[type, type[HostedLayer]], ...] = (

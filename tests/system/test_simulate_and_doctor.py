@@ -113,7 +113,7 @@ def test_the_contract_suite_over_the_rig(labctl: "Labctl", bench: Path, simulato
     """I changed a driver. Does every layer of the rig still keep what a run relies on?"""
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "labctl.testing"]
     for rig, code, says in (
-        ("pna-simulated.yaml", 0, "20 passed"),
+        ("pna-simulated.yaml", 0, "21 passed"),
         ("pna-simulate.yaml", 2, 'no such file; did you mean "pna-simulated.yaml"?'),
     ):
         variables = {**labctl.variables(), "LABCTL_RIG": rig}

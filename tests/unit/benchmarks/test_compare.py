@@ -61,8 +61,8 @@ def test_rows_of_a_system_and_the_gap_to_backpropagation():
 def test_the_cheapest_budget_that_reaches_the_accuracy_counts():
     budgets = {"rules": [entry("phyll", 0.94, 1000, epochs=1), entry("phyll", 0.951, 1500, epochs=2),
                          entry("spsa", 0.5, 100, epochs=2)]}  # fmt: skip
-    (row,) = passes_to_reach([{"rules": [entry("phyll", 0.96, 4000), entry("spsa", 0.6, 9000)]}, budgets])
-    assert (row.id, row.value) == ("compare.passes_to_95.phyll", 1500)
+    (row,) = passes_to_reach("digits", [{"rules": [entry("phyll", 0.96, 4000), entry("spsa", 0.6, 9000)]}, budgets])
+    assert (row.id, row.value) == ("compare.passes_to_95.digits.phyll", 1500)
     assert row.baselines["accuracy"] == 0.951
 
 
