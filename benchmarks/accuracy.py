@@ -32,6 +32,7 @@ from labctl.data.load import load_dataset, prepare
 from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 from labctl.report.linear import predict_linearly
+from labctl.report.rivals import NOT_TRAINING
 
 EXPERIMENTS = harness.ROOT / "configs" / "experiments"
 BASELINES = {
@@ -388,7 +389,7 @@ def _run(experiment: Path, overrides: Sequence[str]) -> Result:
         result, seconds = run_experiment(experiment, Path(folder), overrides)
         with LogReader(Path(result["run"]) / LOG_NAME) as reader:
             passes = reader.count_by_purpose()
-    training = passes.get("train", 0) + passes.get("statistics", 0)
+    training = sum(n for purpose, n in passes.items() if purpose not in NOT_TRAINING)
     figures = {name: result[name] for name in ("accuracy", "interval", "baselines", "passes", "hardware_s")}
     return {**figures, "training_passes": training, "seconds": seconds, "commit": harness.commit()}
 

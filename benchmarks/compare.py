@@ -202,10 +202,30 @@ def _other_tables(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     named = {name: row for name, row in rows.items() if not any(name.startswith(f"{part}.") for part in QUICK)}
     if named:
         lines = [
-            [f"`{name}`", _cell(row, ",.4g", 100 if row["unit"] == "share" else 1), _unit(row["unit"]), _aim(row)]
+            [
+                f"`{name}`",
+                _cell(row, *_FORMS.get(row["unit"], _PLAIN)),
+                _unit(row["unit"]),
+                _beside(row),
+                _aim(row),
+            ]
             for name, row in named.items()
         ]
-        yield f"### Rows of their own\n\n{_markdown_table(['row', 'value', 'in', 'to reach'], lines)}"
+        headings = ["row", "value", "in", "beside it", "to reach"]
+        yield f"### Rows of their own\n\n{_markdown_table(headings, lines)}"
+
+
+_FORMS: Mapping[str, tuple[str, float]] = {"share": (".1f", 100), "passes": (",.0f", 1)}
+_PLAIN = ",.2f", 1.0
+"""How numbers of a unit are written, and in how many parts of it."""
+
+
+def _beside(row: Mapping[str, Any]) -> str:
+    """Return what else is known of a row: shares, in %, and hours of hardware."""
+    return ", ".join(
+        f"{value:.2g} h" if name == "hardware_h" else f"{name} {100 * value:.1f} %"
+        for name, value in row["baselines"].items()
+    )
 
 
 def _unit(unit: str) -> str:
@@ -225,7 +245,7 @@ def _cell(row: Mapping[str, Any] | None, form: str, scale: float = 1.0) -> str:
     value, low, high = (
         None if row[key] is None else format(scale * row[key], form) for key in ("value", "low", "high")
     )
-    return f"{value}" if low is None else f"{value} ({low} to {high})"
+    return f"{value}" if low is None or low == high else f"{value} ({low} to {high})"
 
 
 def _markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
