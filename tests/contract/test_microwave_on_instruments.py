@@ -444,10 +444,9 @@ def test_a_sweep_that_was_kept_is_read_out_in_another_way(readout: str, bench: S
     sender, other = instruments.layer(), instruments.layer(readout=readout)
     sender.open()
     sender.deliver_raw(wanted=True)
-    (chunk,) = measured(sender, rows)
+    raw = [chunk.raw for chunk in measured(sender, rows) if chunk.raw is not None]
     sender.deliver_raw(wanted=False)
-    assert chunk.raw is not None
-    values, status = other.rereading(sender)(chunk.raw, rows)
+    values, status = other.rereading(sender)(np.concatenate(raw), rows)
     np.testing.assert_array_equal(values, values_of(measured(other, rows)))
     assert not status.any()
     with pytest.raises(SettingError, match="it decides what is sent") as refused:

@@ -5,11 +5,15 @@ can hang for ever when an audio server dies.
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from labctl.contract.audio import Samples
+
+LOOKS = 3
+LOOK_AGAIN_S = 0.5
 
 Process = Callable[[Samples, Samples, bool], None]
 """Takes in a block heard, fills the block to be played, and is told whether samples were lost."""
@@ -105,8 +109,8 @@ def _loaded(server: str | None) -> Any:
 
 def _index(sounddevice: Any, wanted: DeviceWanted) -> int:
     """Return the number of the one device that is meant; PortAudio's numbers change from day to day."""
+    devices = _listed(sounddevice)
     apis = {number: str(api["name"]) for number, api in enumerate(sounddevice.query_hostapis())}
-    devices: list[dict[str, Any]] = list(sounddevice.query_devices())
     named = [each for each in devices if (apis[each["hostapi"]], each["name"]) == (wanted.host_api, wanted.device)]
     fitting = [each for each in named if _channels(each) == (wanted.output_channels, wanted.input_channels)]
     if len(fitting) == 1:
@@ -126,6 +130,19 @@ def _index(sounddevice: Any, wanted: DeviceWanted) -> int:
         for each in devices
     ]
     raise DeviceError(f"{asked}; present: {'; '.join(present) or 'no device at all'}")
+
+
+def _listed(sounddevice: Any) -> list[dict[str, Any]]:
+    """Return all devices. Where there seems to be none they are looked for again: a busy JACK server says nothing."""
+    devices: list[dict[str, Any]] = list(sounddevice.query_devices())
+    for _ in range(LOOKS - 1):
+        if devices:
+            break
+        time.sleep(LOOK_AGAIN_S)
+        sounddevice._terminate()
+        sounddevice._initialize()
+        devices = list(sounddevice.query_devices())
+    return devices
 
 
 def _channels(device: dict[str, Any]) -> tuple[int, int]:
