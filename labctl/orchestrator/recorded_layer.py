@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from labctl.contract.errors import DriveError
 from labctl.contract.layer import Drives, LayerInfo, Responses, ResponseValues, RowIds, RowStatus, Stop, check_drives
 from labctl.network.randomness import named_generator
-from labctl.record.passes import RecordedPasses
+from labctl.record.passes import RecordedPasses, join
 from labctl.record.reader import LogReader
 
 SAME_DRIVE = 16 * float(np.finfo(np.float32).eps)
@@ -19,7 +19,7 @@ how many rows it is taken of. No converter tells such drives apart."""
 CHUNK_ROWS = 256
 
 Answer = Callable[[RecordedPasses], ResponseValues]
-"""Returns the responses (n, n_outputs) that recorded passes of one block are answered by."""
+"""Returns the responses (n, n_outputs) that recorded passes (n,) of one layer are answered by."""
 
 
 class RecordedDrives:
@@ -144,11 +144,10 @@ class RecordedLayer:
         """Nothing is behind it."""
 
     def _responses(self, reader: LogReader, found: RowIds, ids: RowIds) -> Responses:
-        rows = [reader.rows(row_id, row_id) for row_id in found.tolist()]
-        values = [self._answer(row) for row in rows]
+        rows = join([reader.rows(row_id, row_id) for row_id in found.tolist()])
         return Responses(
             ids=ids,
-            values=np.concatenate(values).astype(self._info.response_dtype, copy=False),
+            values=self._answer(rows).astype(self._info.response_dtype, copy=False),
             status=np.full(len(ids), int(RowStatus.OK), np.uint8),
-            time_s=np.concatenate([row.time_s for row in rows]),
+            time_s=rows.time_s,
         )

@@ -11,7 +11,7 @@ from labctl.config.document import Document
 from labctl.config.experiment import REPLAYABLE, Experiment
 from labctl.config.loading import LoadedExperiment, LoadedRig, experiment_from_text
 from labctl.contract.errors import InputError, RecordError
-from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, RowStatus
+from labctl.contract.layer import Drives, LayerInfo, PhysicalLayer, ResponseValues, RowStatus
 from labctl.drift.correction import single
 from labctl.learning.requests import Purpose
 from labctl.orchestrator.assembly import Bench, Task, bench_of
@@ -266,4 +266,12 @@ def _drift_undone(reader: LogReader, then: Experiment, infos: Sequence[LayerInfo
         return (lambda rows: rows.values), 0
     guard = DriftGuard(then.drift, infos)
     guard.remember(reader, reader.next_free_id())
-    return (lambda rows: guard.corrected_then(int(rows.blocks[0]), rows.ids, rows.values)), guard.valid_from
+
+    def undone(rows: RecordedPasses) -> ResponseValues:
+        values = single(rows.values)
+        for block in np.unique(rows.blocks).tolist():
+            own = rows.blocks == block
+            values[own] = guard.corrected_then(block, rows.ids[own], rows.values[own])
+        return values
+
+    return undone, guard.valid_from

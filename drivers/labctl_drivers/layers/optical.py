@@ -32,6 +32,7 @@ from labctl.contract.layer import (
 from labctl.contract.optics import Camera, Frame, FrameError, Modulator, Preparable
 from labctl.contract.switch import Switch
 from labctl_drivers.layers.optical_settings import OpticalSettings
+from labctl_drivers.layers.punctuality import Punctuality
 from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
 
 ALIKE = 2.0
@@ -39,14 +40,6 @@ ALIKE = 2.0
 
 ATTEMPTS = 3
 """Pictures that belong to no row may be taken again."""
-
-LATE = 0.25
-LATE_S = 0.005
-"""A picture that comes later than others by more than this share of its exposure, and by more than this time, which a
-computer may take to notice, may have been exposed too late."""
-
-CAREFUL = 50
-"""For so many rows after such a picture none is shown while another is read."""
 
 Levels = NDArray[np.uint8]
 Real = NDArray[np.float32]
@@ -197,18 +190,14 @@ class OpticalLayer:
         try:
             self._require_something_seen()
             before = self._seen
-            frame, blocks = self._picture(levels, following if self._may_overlap() else None)
+            overlaps = self._punctuality.begin_row() and self._settings.overlap
+            frame, blocks = self._picture(levels, following if overlaps else None)
             status = self._status(frame, blocks, levels, before)
         except FrameError as error:
             _log.warning("row %d: %s", row_id, error)
             self._seen = None
             return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
         return Row(row_id, self._values(frame, blocks), status, frame.time_s)
-
-    def _may_overlap(self) -> bool:
-        """Return whether the next pattern may be shown while a picture is read."""
-        self._careful = max(0, self._careful - 1)
-        return self._settings.overlap and self._careful == 0
 
     def _picture(self, levels: Levels, following: Levels | None = None) -> tuple[Frame, Real]:
         """Return the picture of a pattern and its blocks; as soon as it is exposed show the `following` one."""
@@ -230,16 +219,13 @@ class OpticalLayer:
         return frame, blocks
 
     def _require_in_time(self, waited_s: float, *, is_following_shown: bool) -> None:
-        """Raise `FrameError` for a picture that came so late that the pattern after its own may be in it.
-
-        The next `CAREFUL` rows are then measured one after the other: without another pattern a late picture is right.
-        """
-        latest_s = self._quickest_s + max(LATE * self._camera.exposure_s, LATE_S)
-        self._quickest_s = min(self._quickest_s, waited_s)
-        if is_following_shown and waited_s > latest_s:
-            self._careful = CAREFUL
-            late_ms = 1e3 * (waited_s - self._quickest_s)
-            cause = f"the picture came {late_ms:.0f} ms later than others do, when the next pattern was shown already"
+        """Raise `FrameError` for a picture that came so late that the pattern after its own may be in it."""
+        late_s = self._punctuality.late_s(waited_s)
+        if late_s and is_following_shown:
+            self._punctuality.be_careful()
+            cause = (
+                f"the picture came {1e3 * late_s:.0f} ms later than others do, when the next pattern was shown already"
+            )
             raise FrameError(self._camera.name, cause, command="read")
 
     def _show(self, levels: Levels) -> None:
@@ -389,8 +375,7 @@ class OpticalLayer:
         self._seen: _Seen | None = None
         self._dark: Real | None = None
         self._dark_until_s = float("-inf")
-        self._quickest_s = float("inf")
-        self._careful = 0
+        self._punctuality = Punctuality(self._camera.exposure_s)
 
     def _input_channels(self, letter: str) -> tuple[Channel, ...]:
         unit, levels = self._settings.modulation.unit, self._modulator.levels

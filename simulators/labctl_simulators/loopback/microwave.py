@@ -135,13 +135,13 @@ class SimulatedMicrowaveLayer:
         return states if levels == "continuous" else np.rint(states * (levels - 1)) / (levels - 1)
 
     def _rows(self, states: Real, ids: RowIds, stop: Stop) -> Iterator[Row]:
+        sweep_hz = self._settings.sweep_hz
         for row_id, state in zip(ids.tolist(), states, strict=True):
             if stop.is_set():
                 return
-            yield self._answer(row_id, state)
+            yield self._answer(self._bench.solved(sweep_hz, row_id), row_id, state)
 
-    def _answer(self, row_id: int, states: Real) -> Row:
-        cavity = self._bench.solved(self._settings.sweep_hz, row_id)
+    def _answer(self, cavity: MetasurfaceCavity, row_id: int, states: Real) -> Row:
         # The time of a row is that of its place in the run, so that a restart does not move it.
         planned_s = row_id * self._settings.pass_s
         signal = self._bench.read(cavity, states, self._settings.paths, row_id=row_id, time_s=planned_s)
