@@ -42,6 +42,12 @@ class _Data(Settings):
         description="stratified: the same share of every class on both sides; group: no group on both sides",
     )
     split_seed: int = Field(default=0, description="seed of the split, apart from the experiment's own")
+    train_samples: int | None = Field(
+        default=None,
+        ge=1,
+        description="how many samples of the training part are learnt from, class by class in proportion; all of them "
+        "unless given",
+    )
     normalise: Literal["none", "standard", "min-max", "max"] = Field(
         default="min-max", description="scaling of the features, fitted on the training part alone"
     )

@@ -14,7 +14,7 @@ from labctl.data.dataset import Dataset, ImageShape, Labels
 from labctl.data.idx_file import load_idx
 from labctl.data.normalise import Normalisation, fit_normalisation
 from labctl.data.npz_file import load_npz
-from labctl.data.splits import Split, group_split, stratified_split
+from labctl.data.splits import Split, group_split, stratified_split, thin_out
 
 
 def load_dataset(settings: Data, folder: Path) -> Dataset:
@@ -54,6 +54,11 @@ class PreparedData:
     image_shape: ImageShape | None
 
     @property
+    def index(self) -> Labels:
+        """Sorted rows of the dataset that either part holds."""
+        return np.sort(np.concatenate([self.train_index, self.test_index]))
+
+    @property
     def n_features(self) -> int:
         """Number of features of a sample."""
         return int(self.train_x.shape[1])
@@ -65,13 +70,15 @@ class PreparedData:
 
 
 def prepare(dataset: Dataset, settings: Data) -> PreparedData:
-    """Split the dataset and normalise both parts by what the training part alone shows.
+    """Split the dataset, thin out the training part if asked, and normalise both parts by what is left of it alone.
 
-    A dataset with an official test part is split there; `test_fraction` and `split_seed` then mean nothing, and
-    asking for a split by group is an error. Raises `InputError`.
+    A dataset with an official test part is split there; `test_fraction` then means nothing, and asking for a split by
+    group is an error. Raises `InputError`.
     """
     try:
         train, test = _split(dataset, settings)
+        if settings.train_samples is not None:
+            train = train[thin_out(dataset.labels[train], settings.train_samples, settings.split_seed)]
         normalisation = fit_normalisation(dataset.features[train], settings.normalise)
         normalised = normalisation.apply(dataset.features)
     except InputError as error:

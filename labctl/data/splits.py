@@ -16,6 +16,7 @@ Split = tuple[Labels, Labels]
 """Sorted row numbers of the training part and of the test part."""
 
 _SPLIT_STREAM = int.from_bytes(b"splt", "big")
+_THIN_STREAM = int.from_bytes(b"thin", "big")
 _MAX_DRAWS = 100
 
 
@@ -31,20 +32,49 @@ def stratified_split(labels: Labels, test_fraction: float, seed: int, class_name
     if counts.min() < 2:
         name = _class_name(int(counts.argmin()), class_names)
         raise InputError(f"{name} has one row; a split needs at least two of every class")
-    order = _random_order(_stream(seed), len(labels))
-    in_test = np.zeros(len(labels), dtype=np.bool_)
-    for number, n in enumerate(_share_out(counts, test_fraction)):
-        in_test[order[labels[order] == number][:n]] = True
-    return _sides(in_test)
+    n_test = np.clip(_share_out(counts, test_fraction), 1, counts - 1)
+    return _sides(_drawn(labels, n_test, _random_order(_stream(seed, _SPLIT_STREAM), len(labels))))
 
 
-def _share_out(counts: NDArray[np.int64], test_fraction: float) -> NDArray[np.int64]:
-    """Return how many rows of each class go to the test part."""
-    share = counts * test_fraction
-    n_test = np.floor(share).astype(np.int64)
-    left_over = round(int(counts.sum()) * test_fraction) - int(n_test.sum())
-    n_test[np.argsort(n_test - share, kind="stable")[:left_over]] += 1
-    return np.clip(n_test, 1, counts - 1)
+def thin_out(labels: Labels, n: int, seed: int) -> Labels:
+    """Return the sorted numbers of `n` of the rows, drawn class by class in proportion; at least one of every class.
+
+    Of two numbers of rows the smaller draws, but for one row of a class, from among those of the larger. Raises
+    `InputError` when there are not so many rows, or more classes than `n`.
+    """
+    counts = np.bincount(labels)
+    if not len(counts) <= n <= len(labels):
+        raise InputError(
+            f"train_samples is {n}, but the training part has {len(labels)} samples of {len(counts)} classes; expected "
+            f"{len(counts)} to {len(labels)}"
+        )
+    order = _random_order(_stream(seed, _THIN_STREAM), len(labels))
+    return np.flatnonzero(_drawn(labels, _at_least_one(_share_out(counts, n / len(labels))), order)).astype(np.int64)
+
+
+def _share_out(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    """Return how many rows of each class make up a fraction of all rows, by largest remainder."""
+    share = counts * fraction
+    n = np.floor(share).astype(np.int64)
+    left_over = round(int(counts.sum()) * fraction) - int(n.sum())
+    n[np.argsort(n - share, kind="stable")[:left_over]] += 1
+    return n
+
+
+def _at_least_one(n_of_class: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the same number of rows in all, with one for every class, taken from the largest."""
+    n = np.maximum(n_of_class, 1)
+    for _ in range(int(n.sum() - n_of_class.sum())):
+        n[n.argmax()] -= 1
+    return n
+
+
+def _drawn(labels: Labels, n_of_class: NDArray[np.int64], order: Labels) -> NDArray[np.bool_]:
+    """Return which rows are the first so many of each class in `order`."""
+    drawn = np.zeros(len(labels), dtype=np.bool_)
+    for number, n in enumerate(n_of_class):
+        drawn[order[labels[order] == number][:n]] = True
+    return drawn
 
 
 def group_split(
@@ -64,7 +94,7 @@ def group_split(
     if len(alone):
         name = _class_name(int(alone[0]), class_names)
         raise InputError(f"all rows of {name} are in one group; a split by group needs it in at least two")
-    stream = _stream(seed)
+    stream = _stream(seed, _SPLIT_STREAM)
     for _ in range(_MAX_DRAWS):
         in_test = _draw_groups(counts, test_fraction, _random_order(stream, len(counts)))
         if counts[in_test].any(axis=0).all() and counts[~in_test].any(axis=0).all():
@@ -114,8 +144,8 @@ def _class_name(number: int, class_names: Sequence[str]) -> str:
     return f'class "{class_names[number]}"' if class_names else f"class number {number}"
 
 
-def _stream(seed: int) -> np.random.PCG64:
-    return np.random.PCG64(np.random.SeedSequence([seed, _SPLIT_STREAM]))
+def _stream(seed: int, name: int) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence([seed, name]))
 
 
 def _random_order(stream: np.random.PCG64, n: int) -> Labels:

@@ -34,7 +34,7 @@ from labctl.rig.rig import Rig, build_rig, find_layer
 class Task:
     """What is to be learnt by which rule: everything digital about an experiment.
 
-    `features` (n_samples, d) holds every sample of the data set by index, normalised, in the network's precision.
+    `features` (n_samples, d) holds every sample of either part by index, normalised, in the network's precision.
     """
 
     experiment: Experiment
@@ -172,7 +172,7 @@ def build_task(
         rule = make_rule(experiment.training, network, Surroundings(experiment.seed, infos, offers, data.image_shape))
     with errors_at(document, "training", "shifts"):
         shifts = make_shifts(getattr(experiment.training, "shifts", 0), data.image_shape)
-    features = np.zeros((len(data.train_index) + len(data.test_index), data.n_features), network.dtype)
+    features = np.zeros((int(data.index[-1]) + 1, data.n_features), network.dtype)
     features[data.train_index] = data.train_x
     features[data.test_index] = data.test_x
     task = Task(experiment, data, features, rule, tuple(infos), offers, shifts)

@@ -29,7 +29,7 @@ from labctl.record.reader import LogReader
 NOT_OF_THE_MATTER = {"name", "description", "compare", "unattended", "record", "report"}
 """Sections of an experiment that change nothing in what its run gives."""
 
-_SPLITTING = {"test_fraction", "split", "split_seed", "normalise"}
+_SPLITTING = {"test_fraction", "split", "split_seed", "normalise", "train_samples"}
 
 
 @dataclass(frozen=True)

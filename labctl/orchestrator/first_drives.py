@@ -27,12 +27,12 @@ def check_first_drives(loaded: LoadedExperiment, bench: Bench, task: Task) -> No
     if encoder.bounded and limited is None:
         return
     fit_first_encoder(task)
-    candidates, row = task.rule.network.label.candidates, 0
-    for drives in first_drives(task, np.arange(len(task.features))):
+    candidates, samples, row = task.rule.network.label.candidates, task.data.index, 0
+    for drives in first_drives(task, samples):
         misfit = find_misfit(layer.info, drives) or (limited.misfit(drives) if limited is not None else None)
         if misfit is not None:
-            sample, column = divmod(row + misfit.row, len(candidates))
-            raise _placed(loaded, task, misfit, sample, int(candidates[column]))
+            place, column = divmod(row + misfit.row, len(candidates))
+            raise _placed(loaded, task, misfit, int(samples[place]), int(candidates[column]))
         row += len(drives)
 
 

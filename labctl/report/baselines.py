@@ -179,7 +179,7 @@ def _untrained(loaded: LoadedExperiment, task: Task, reader: LogReader) -> NDArr
     training = loaded.experiment.training.model_copy(update={"epochs": 0})
     untouched = replace(loaded, experiment=loaded.experiment.model_copy(update={"training": training}))
     own = build_task(untouched, task.infos, task.offers)
-    partner = {sample: sample for sample in range(len(task.features))}
+    partner = {sample: sample for sample in task.data.index.tolist()}
     return _train_on(own, Recorded(own.rule.network, _recorded(reader), partner))
 
 

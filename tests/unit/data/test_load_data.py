@@ -50,6 +50,16 @@ def test_digits_are_split_and_filled_from_zero_to_one(tmp_path: Path) -> None:
     assert dataset.fingerprint.startswith("11561fd9d497e086")
 
 
+def test_training_samples_are_thinned_out_and_the_test_part_is_left(tmp_path: Path) -> None:
+    whole, thinned = settings_of(source="digits"), settings_of(source="digits", train_samples=200)
+    dataset = load_dataset(whole, tmp_path)
+    every, some = prepare(dataset, whole), prepare(dataset, thinned)
+    assert some.train_x.shape == (200, 64)
+    assert set(some.train_index) < set(every.train_index)
+    np.testing.assert_array_equal(some.train_y, dataset.labels[some.train_index])
+    np.testing.assert_array_equal(some.test_index, every.test_index)
+
+
 def test_wine_has_names(tmp_path: Path) -> None:
     dataset = load_dataset(settings_of(source="wine"), tmp_path)
     assert dataset.class_names == ("class_0", "class_1", "class_2")

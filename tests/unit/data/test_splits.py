@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from labctl.contract.errors import InputError
-from labctl.data.splits import group_split, stratified_split
+from labctl.data.splits import group_split, stratified_split, thin_out
 
 fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**32)
@@ -75,6 +75,35 @@ def test_splits_are_the_same_on_every_platform() -> None:
     groups = np.arange(30) // 3
     assert stratified_split(labels, 0.2, 7)[1].tolist() == [12, 13, 16, 20, 21, 23]
     assert group_split(labels, groups, 0.2, 7)[1].tolist() == [15, 16, 17, 21, 22, 23]
+    assert thin_out(labels, 6, 7).tolist() == [5, 12, 13, 14, 24, 25]
+
+
+@given(labels=class_numbers(), data=st.data(), seed=seeds)
+def test_a_part_of_the_rows_has_every_class_in_proportion(
+    labels: NDArray[np.int64], data: st.DataObject, seed: int
+) -> None:
+    totals = np.bincount(labels)
+    n = data.draw(st.integers(len(totals), len(labels)))
+    rows = thin_out(labels, n, seed)
+    assert len(rows) == n
+    assert (np.diff(rows) > 0).all()
+    share = totals * n / len(labels)
+    counts = np.bincount(labels[rows], minlength=len(totals))
+    assert (counts >= 1).all()
+    if share.min() >= 1:
+        assert (np.abs(counts - share) < 1 + 1e-9).all()
+
+
+def test_fewer_rows_are_drawn_from_among_more() -> None:
+    labels = np.arange(1000) % 10
+    few, more = (set(thin_out(labels, n, 3).tolist()) for n in (100, 500))
+    assert few < more
+
+
+@pytest.mark.parametrize("n", [1, 31])
+def test_rows_that_cannot_be_drawn_are_refused(n: int) -> None:
+    with pytest.raises(InputError, match=f"train_samples is {n}, but .* 30 samples of 3 classes; expected 3 to 30"):
+        thin_out(np.arange(30) % 3, n, 0)
 
 
 def test_the_size_is_the_fraction() -> None:
