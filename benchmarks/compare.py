@@ -5,23 +5,33 @@ is not measured again. The image rows, which take hours, come from `labctl run` 
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
 from benchmarks.accuracy import EXPERIMENTS, POINTS, Case, Kept, measure_case, rows_of
-from benchmarks.harness import Row, Target
+from benchmarks.compare_tables import markdown
+from benchmarks.harness import Row, Target, over_draws
 
 SEEDS = range(1, 4)
-BUDGETS = {"digits": ("optics", (1, 2, 4, 8)), "mnist": ("mnist", (2,))}
-"""Data, and at which numbers of epochs beside its own of which experiment passes to a fixed accuracy are looked for."""
+Budget = tuple[int | None, int | None]
+"""Training samples and epochs; None where the experiment file says how many."""
+BUDGETS: Mapping[str, tuple[str, Sequence[Budget]]] = {
+    "digits": (
+        "optics",
+        [(180, 2), (360, 2), (720, 2), (None, 1), (360, 8), (None, 2), (720, 8), (None, 4), (None, 8), (None, None)],
+    ),
+    "mnist": ("mnist", [(5_000, 1), (10_000, 1), (20_000, 1), (None, 1), (None, 2), (None, 4)]),
+}
+"""Data, and of which experiment passes to a fixed accuracy are looked for at which budgets, from the smallest on."""
 
 REACH = 0.95
 FIGURES = {"training_passes": "passes", "hardware_h": "h", "training_macs": "MACs", "macs": "MACs", "arithmetic_j": "J"}
@@ -48,6 +58,7 @@ SYSTEMS = (
     System("acoustic", "Acoustic cavity, one block with skip"),
     System("microwave", "Metasurface cavity, one block with skip"),
 )
+TITLES = {f"compare.{system.name}": system.title for system in SYSTEMS}
 MISMATCH = EXPERIMENTS / "rules_optics_mismatch.yaml"
 
 _SEED_AND_MEDIUM = ("seed", "rig.layers.bench.medium.seed")
@@ -84,9 +95,8 @@ IMAGES = (
     ),
 )
 
-PARTS = (*(f"compare.{system.name}" for system in SYSTEMS), "compare.passes_to_95", "compare.mismatch",
-         *(case.id for case in IMAGES))  # fmt: skip
-QUICK = tuple(f"compare.{system.name}" for system in SYSTEMS)
+PARTS = (*TITLES, "compare.passes_to_95", "compare.mismatch", *(case.id for case in IMAGES))
+QUICK = tuple(TITLES)
 
 
 def compared(experiment: Path, seeds: Sequence[int], runs: Path, *more: str) -> dict[str, Any]:
@@ -118,28 +128,60 @@ def gap_to_backpropagation(result: Mapping[str, Any]) -> Iterator[Row]:
         yield replace(row, aim=row.held_against(LOST))
 
 
-def passes_to_reach(data: str, results: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """Yield, for each rule whose mean accuracy reaches it, the fewest training passes among the budgets tried."""
-    fewest: dict[str, Mapping[str, Any]] = {}
-    for each in (each for result in results for each in result["rules"]):
-        known = fewest.get(each["rule"])
-        reached = each["accuracy"]["mean"] >= REACH
-        if reached and (known is None or each["training_passes"] < known["training_passes"]):
-            fewest[each["rule"]] = each
-    for rule, each in fewest.items():
-        beside = {"accuracy": each["accuracy"]["mean"], "hardware_h": each["hardware_h"]}
-        name = f"compare.passes_to_95.{data}.{rule}"
-        yield Row(name, each["training_passes"], None, None, len(each["runs"]), "passes", beside)
+def passes_to_reach(data: str, seeds: Sequence[int], keep: Path) -> Iterator[Row]:
+    """Yield the training passes of the smallest budget at which each rule's mean accuracy reaches `REACH`.
+
+    For a rule that never does, its accuracy at the largest is yielded.
+    """
+    name, budgets = BUDGETS[data]
+    experiment = EXPERIMENTS / f"rules_{name}.yaml"
+    left: Sequence[str] = ()
+    found: Sequence[Mapping[str, Any]] = ()
+    for samples, epochs in budgets:
+        wanted = {"--rules": ",".join(left), "--epochs": epochs, "--set": samples and f"data.train_samples={samples}"}
+        more = [str(part) for option in wanted.items() if option[1] for part in option]
+        found = compared(experiment, seeds, keep, *more)["rules"]
+        yield from (_reached(data, each) for each in found if each["accuracy"]["mean"] >= REACH)
+        left = [each["rule"] for each in found if each["accuracy"]["mean"] < REACH]
+        if not left:
+            return
+    for each in (each for each in found if each["rule"] in left):
+        name, beside = f"compare.short_of_95.{data}.{each['rule']}", {"training passes": each["training_passes"]}
+        yield _row(name, each["accuracy"], len(each["runs"]), "share", beside)
+
+
+def _reached(data: str, each: Mapping[str, Any]) -> Row:
+    beside = {"accuracy": each["accuracy"]["mean"], "hardware_h": each["hardware_h"]}
+    name = f"compare.passes_to_95.{data}.{each['rule']}"
+    return Row(name, each["training_passes"], None, None, len(each["runs"]), "passes", beside)
 
 
 def of_mismatch(result: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield what each rule loses, in points, when its fibre is bent; local rules are to lose at most one."""
-    n = len(result["seeds"])
+    """Yield what each rule loses, in points; local rules are to lose at most one.
+
+    First against the fibre at rest; then, as `stale`, against a fibre that was bent alike before its twins were fitted.
+    """
+    by_bend = {(each["rule"], _bend(each["disturbance"])): each for each in result["rules"] if each["disturbance"]}
     for each in result["disturbed"]:
-        bend = each["disturbance"].partition("deformation ")[2].partition(")")[0]
-        row = _points(f"compare.mismatch.bend{bend}.{each['rule']}", each["after_minus_before"], n)
-        row = replace(row, baselines={"accuracy before": each["before"]})
-        yield replace(row, aim=row.held_against(LOST)) if each["rule"] in LOCAL else row
+        rule, (bend, row) = each["rule"], _bend(each["disturbance"])
+        if row == 0:
+            continue
+        name, bent, fresh = f"compare.mismatch.bend{bend}.{rule}", by_bend[rule, (bend, row)], by_bend[rule, (bend, 0)]
+        beside = {"before": each["before"], "bent from the first row on": fresh["accuracy"]["mean"]}
+        yield _held(rule, replace(_points(name, each["after_minus_before"], len(bent["runs"])), baselines=beside))
+        before = {run["seed"]: run["accuracy"] for run in fresh["runs"]}
+        lost = [100 * (run["accuracy"] - before[run["seed"]]) for run in bent["runs"]]
+        yield _held(rule, over_draws(f"{name}.stale", lost, POINTS))
+
+
+def _bend(disturbance: str) -> tuple[int, int]:
+    """Return number of the deformation and row of a bend in words."""
+    deformation, row = re.findall(r"(?:deformation|row) ([\d,]+)", disturbance)
+    return int(deformation), int(row.replace(",", ""))
+
+
+def _held(rule: str, row: Row) -> Row:
+    return replace(row, aim=row.held_against(LOST)) if rule in LOCAL else row
 
 
 def measure(parts: Sequence[str], keep: Path, *, quick: bool, earlier: Mapping[str, Row]) -> Iterator[Row]:
@@ -154,102 +196,13 @@ def measure(parts: Sequence[str], keep: Path, *, quick: bool, earlier: Mapping[s
         if system.name == "optics":
             yield from gap_to_backpropagation(result)
     if "compare.passes_to_95" in parts:
-        for data, (name, budgets) in BUDGETS.items():
-            experiment, epochs = EXPERIMENTS / f"rules_{name}.yaml", ",".join(map(str, budgets))
-            results = [compared(experiment, seeds, keep, *more) for more in ((), ("--epochs", epochs))]
-            yield from passes_to_reach(data, results)
+        for data in BUDGETS:
+            yield from passes_to_reach(data, seeds, keep)
     if "compare.mismatch" in parts:
         yield from of_mismatch(compared(MISMATCH, seeds, keep))
     for case in IMAGES:
         if case.id in parts:
             yield from measure_case(case, seeds, Kept(keep), jobs=1)
-
-
-def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the tables of the page on rules from the rows of the JSON by id, one for each system."""
-    tables = [f"### {system.title}\n\n{table}" for system in SYSTEMS if (table := _table_of(system, rows))]
-    return "\n\n".join([*tables, *_other_tables(rows)])
-
-
-def _table_of(system: System, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    prefix = f"compare.{system.name}."
-    rules = [
-        name.removeprefix(prefix) for name, row in rows.items() if name.startswith(prefix) and row["unit"] == "share"
-    ]
-    if not rules:
-        return ""
-    first = rules[0]
-    header = ["rule", "test accuracy, %", f"minus {first}, points", "training passes", "hardware time, h",
-              "MACs of training", "arithmetic in all, J"]  # fmt: skip
-    lines = [
-        [
-            f"`{rule}`",
-            _cell(rows[prefix + rule], ".1f", 100),
-            _cell(rows.get(f"{prefix}{rule}.minus_{first}"), "+.1f"),
-            f"{rows[f'{prefix}{rule}.training_passes']['value']:,.0f}",
-            f"{rows[f'{prefix}{rule}.hardware_h']['value']:.2g}",
-            f"{rows[f'{prefix}{rule}.training_macs']['value']:.2g}",
-            f"{rows[f'{prefix}{rule}.arithmetic_j']['value']:.2g}",
-        ]
-        for rule in rules
-    ]
-    seeds, linear = rows[prefix + first]["n"], rows[prefix + first]["baselines"].get("linear")
-    beside = "" if linear is None else f" A linear model on the raw data: {100 * linear:.1f} %."
-    return f"{_markdown_table(header, lines)}\n\nMeans over {seeds} seeds with 95 % intervals.{beside}"
-
-
-def _other_tables(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    named = {name: row for name, row in rows.items() if not any(name.startswith(f"{part}.") for part in QUICK)}
-    if named:
-        lines = [
-            [
-                f"`{name}`",
-                _cell(row, *_FORMS.get(row["unit"], _PLAIN)),
-                _unit(row["unit"]),
-                _beside(row),
-                _aim(row),
-            ]
-            for name, row in named.items()
-        ]
-        headings = ["row", "value", "in", "beside it", "to reach"]
-        yield f"### Rows of their own\n\n{_markdown_table(headings, lines)}"
-
-
-_FORMS: Mapping[str, tuple[str, float]] = {"share": (".1f", 100), "passes": (",.0f", 1)}
-_PLAIN = ",.2f", 1.0
-"""How numbers of a unit are written, and in how many parts of it."""
-
-
-def _beside(row: Mapping[str, Any]) -> str:
-    """Return what else is known of a row: shares, in %, and hours of hardware."""
-    return ", ".join(
-        f"{value:.2g} h" if name == "hardware_h" else f"{name} {100 * value:.1f} %"
-        for name, value in row["baselines"].items()
-    )
-
-
-def _unit(unit: str) -> str:
-    return "%" if unit == "share" else unit
-
-
-def _aim(row: Mapping[str, Any]) -> str:
-    if not row["aim"]:
-        return ""
-    aim, scale = harness.Aim(**row["aim"]), 100 if row["unit"] == "share" else 1
-    return f"{aim.relation} {scale * aim.value:g}: {harness.in_words(aim)}"
-
-
-def _cell(row: Mapping[str, Any] | None, form: str, scale: float = 1.0) -> str:
-    if row is None:
-        return ""
-    value, low, high = (
-        None if row[key] is None else format(scale * row[key], form) for key in ("value", "low", "high")
-    )
-    return f"{value}" if low is None or low == high else f"{value} ({low} to {high})"
-
-
-def _markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *lines])
 
 
 def _row(name: str, found: Mapping[str, float], n: int, unit: str, baselines: Mapping[str, float]) -> Row:
@@ -268,7 +221,8 @@ def _mean_baselines(each: Mapping[str, Any]) -> dict[str, float]:
 
 def _is_of(name: str, parts: Sequence[str]) -> bool:
     of_optics = name == "compare.gap_to_bp" and "compare.optics" in parts
-    return of_optics or any(name == part or name.startswith(f"{part}.") for part in parts)
+    of_passes = name.startswith("compare.short_of_95.") and "compare.passes_to_95" in parts
+    return of_optics or of_passes or any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def main() -> None:
@@ -280,7 +234,7 @@ def main() -> None:
     arguments: Namespace = parser.parse_args()
     if arguments.markdown is not None:
         rows = json.loads(arguments.markdown.read_text(encoding="utf-8"))["rows"]
-        print(markdown({row["id"]: row for row in rows}))
+        print(markdown(TITLES, {row["id"]: row for row in rows}))
         return
     parts: Sequence[str] = arguments.rows or (QUICK if arguments.quick else PARTS)
     file: Path | None = arguments.json
