@@ -1,10 +1,13 @@
-"""Links without a transport, for the tests of drivers."""
+"""Links without a transport, and layers that hand over their rows at once, for the tests of drivers."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
 from labctl_drivers.transport.link import Link, LinkGarbledError, LinkLostError, LinkTimeoutError
+
+from labctl.contract import chunks
 
 Execute = Callable[[bytes], bytes | None]
 
@@ -140,3 +143,9 @@ def scripted_link() -> Iterator[ScriptedLink]:
     link = ScriptedLink()
     yield link
     assert not link.script, f"never sent: {link.script}"
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers hand over rows when there are enough of them, however long they take."""
+    monkeypatch.setattr(chunks, "CHUNK_S", math.inf)

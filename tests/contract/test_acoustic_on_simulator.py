@@ -19,6 +19,8 @@ from labctl.testing.layer_contract import LayerContract
 RIG = Path(__file__).parents[2] / "configs" / "rigs" / "sim_acoustic.yaml"
 FOREVER = float("inf")
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 
 def rig_file() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of the interface and of the layer."""

@@ -20,6 +20,8 @@ from labctl.contract.errors import DriveError, InputError, InstrumentError, Sett
 from labctl.contract.layer import Drives, Levels, PhysicalLayer, Responses, RowStatus
 from labctl.testing.layer_contract import LayerContract
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LABCTL_DATA", ROOT.parent / "shared" / "data"))
 RIGS = ROOT / "configs" / "rigs"

@@ -287,6 +287,7 @@ SLMSUITE: dict[str, Any] = {
 SLMSUITE_SLM: dict[str, Any] = {"class": "tests.wire.slmsuite_loop.LoopSlm", "size": [64, 48], "settle": "0 s"}
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_layer_on_slmsuites_simulated_bench() -> None:
     pytest.importorskip("slmsuite")
     camera, slm = built(slmsuite_camera.DRIVER, **SLMSUITE), built(slmsuite_slm.DRIVER, **SLMSUITE_SLM)

@@ -78,6 +78,7 @@ def test_channels_are_speaker_major() -> None:
     assert info.resources == {"wire"}
 
 
+@pytest.mark.usefixtures("at_once")
 def test_amplitude_is_the_drive_times_the_speakers_share() -> None:
     drives = np.random.default_rng(0).random((5, 6))
     (chunk,) = measured(build(Wire()), drives)
@@ -112,12 +113,14 @@ def test_level_lowers_every_speaker_and_cannot_raise_one() -> None:
         build(Wire(), level="1 dB")
 
 
+@pytest.mark.usefixtures("at_once")
 def test_clipped_and_broken_rows_say_so() -> None:
     drives = np.array([[0.1] * 6, [1.0] * 6, [0.1] * 6])
     (chunk,) = measured(build(Wire(gain=3.0, lost=2), phases="zero"), drives)
     assert chunk.status.tolist() == [RowStatus.OK, RowStatus.CLIPPED, RowStatus.XRUN]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_clipping_outside_the_window_does_not_count() -> None:
     class Clicking(Wire):
         def exchange(self, bursts: Iterable[Burst]) -> Iterator[Recording]:
@@ -203,6 +206,7 @@ class LateWire(Wire):
             yield Recording(recording.id, samples, recording.time_s, recording.xrun, late=0.3 * (1 + recording.id))
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("readout", ["amplitude", "complex", "power"])
 @pytest.mark.parametrize(
     "later", [LATER, {"settle": "120 ms", "window": "20 ms"}, {"settle": "20 ms", "window": "20 ms", "averages": 7}]
@@ -220,6 +224,7 @@ def test_another_window_hears_what_a_burst_with_that_window_would_have(later: di
     assert not status.any()
 
 
+@pytest.mark.usefixtures("at_once")
 def test_the_same_window_hears_the_same_to_the_bit_whatever_the_layout() -> None:
     drives = np.random.default_rng(1).random((5, 6)).astype(np.float32)
     for wire in (Wire(), LateWire()):
@@ -230,6 +235,7 @@ def test_the_same_window_hears_the_same_to_the_bit_whatever_the_layout() -> None
         np.testing.assert_array_equal(values, chunk.values)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_what_is_bad_in_another_window_says_so() -> None:
     drives = np.array([[0.1] * 6, [0.0] * 6], np.float32)
     sender = raw_layer(Wire())

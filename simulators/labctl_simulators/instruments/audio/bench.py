@@ -20,6 +20,7 @@ from labctl.contract.errors import InputError, SettingError
 from labctl.contract.layer import PhysicalLayer
 from labctl.contract.simulator import BenchSimulator, SettingsByName
 from labctl.contract.units import Hertz
+from labctl_simulators.instruments.programs import end
 from labctl_simulators.instruments.serial_switch import Port, VirtualSwitch, serve_switch
 from labctl_simulators.loopback.audio import SimulatedInterface
 
@@ -33,7 +34,6 @@ PERIOD_S = 0.016
 """A block of the virtual interface is the power of two below."""
 
 START_S = 20.0
-END_S = 5.0
 
 SERVERS = tuple(f"labctl-{number}" for number in range(6))
 """Names of servers. JACK knows eight at most on a computer, and never forgets one that was killed but for its name."""
@@ -127,7 +127,7 @@ class AudioBench:
                     cast("IO[bytes]", pipe).close()
         for process in (cavity, server):
             if process is not None:
-                _end(process)
+                end(process)
         if self._name is not None:
             self._name.release()
 
@@ -228,15 +228,6 @@ def _only(instruments: SettingsByName, driver: str) -> tuple[str, Mapping[str, A
     if len(of_driver) > 1:
         raise SettingError((of_driver[1][0], "driver"), f"one {driver} can be served at a time")
     return of_driver[0]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _build(physics: Instrument | PhysicalLayer) -> AudioBench:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.errors import InputError
+from labctl_simulators.instruments.programs import end
 
 _HEADER = struct.Struct(">25I")
 _COLOUR_BYTES = 12
-END_S = 5.0
 
 
 class VirtualDisplay:
@@ -67,8 +67,7 @@ class VirtualDisplay:
         """End the display and every window on it. Idempotent."""
         self._pixels = None
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(END_S)
+            end(self._process)
             self._process = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -108,7 +107,7 @@ class VirtualDisplay:
         with os.fdopen(told, "rb") as answer:
             line = answer.readline()
         if not line.strip():
-            self._process.wait(END_S)
+            end(self._process)
             self._process = None
             return None
         return int(line)
