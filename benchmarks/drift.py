@@ -25,8 +25,8 @@ from labctl.config.loading import load_experiment
 from labctl.contract.clock import SimulatedClock
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowIds, Stop
 from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task, build_bench, build_task
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.inference import evaluate, load_trained
 from labctl.orchestrator.runs import begin_run
 from labctl.orchestrator.session import pinned_arithmetic, train_and_test

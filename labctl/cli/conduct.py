@@ -22,8 +22,8 @@ from labctl.monitor.logfile import log_file
 from labctl.monitor.notify import notify
 from labctl.monitor.progress import PlainMonitor, Progress
 from labctl.monitor.status import session_facts
-from labctl.orchestrator.acquisition import Counters
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.interlocks import interlocked
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.runs import describe_bench

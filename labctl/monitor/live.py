@@ -8,7 +8,7 @@ from rich.progress import Progress as Bar
 
 from labctl.learning.rule import Metrics
 from labctl.monitor.progress import Progress
-from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.counters import Counters
 
 
 class LiveMonitor:

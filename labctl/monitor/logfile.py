@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.counters import Counters
 
 _FORMAT = "%(asctime)s %(levelname)s run=%(run)s pass=%(pass_id)s %(name)s: %(message)s"
 

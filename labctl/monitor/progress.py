@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.plan import Plan
 
 

@@ -5,93 +5,33 @@ the order of measurement and depend on nothing but the experiment, so a row that
 from there and never measured again.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.capabilities import Differentiable, ParameterSink
-from labctl.contract.errors import Fault, InputError, InstrumentError, RecordError
-from labctl.contract.layer import (
-    Drives,
-    LayerInfo,
-    PhysicalLayer,
-    Responses,
-    ResponseValues,
-    RowIds,
-    RowStatus,
-    Stop,
-)
-from labctl.learning.requests import Differentiate, Measure, Purpose, Write
+from labctl.contract.capabilities import Differentiable
+from labctl.contract.errors import InputError, RecordError
+from labctl.contract.layer import LayerInfo, PhysicalLayer, ResponseValues, Stop
+from labctl.learning.requests import Differentiate, Measure, Write
 from labctl.network.network import Network
 from labctl.network.reads import mean_of_reads
+from labctl.orchestrator.counters import Counters
+from labctl.orchestrator.measuring import Disturb, Hold, Measuring, NoHold, Record, Recover, give_up, leave_alone
 from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.references import LOOKS, DriftGuard
-from labctl.orchestrator.stopping import stopped
+from labctl.orchestrator.rows import Answer, Rows
+from labctl.orchestrator.stopping import heed
 from labctl.orchestrator.stored_rows import SentDrives
-from labctl.orchestrator.switching import Switching
-from labctl.orchestrator.together import Either, Sending, measured
-from labctl.record.passes import REPEATS_PER_ID, PassRows
-
-_OK = int(RowStatus.OK)
-"""A plain number: comparing an array with a member of an enumeration is several times slower."""
-
-_log = logging.getLogger(__name__)
-
-
-Recover = Callable[[PhysicalLayer, InstrumentError, int], None]
-"""Called when a layer fails, with the failure and the good rows so far: returns when it works again, or raises."""
-
-
-def _give_up(_layer: PhysicalLayer, failure: InstrumentError, _good_rows: int) -> None:
-    raise failure
-
-
-class Hold(Protocol):
-    """Says when layers must rest."""
-
-    def is_set(self) -> bool:
-        """Return whether they must rest now; the pass under way may end."""
-        ...
-
-    def take(self) -> None:
-        """Return when they may work and are open again. Raises `InstrumentError` when one does not open."""
-        ...
-
-
-class _NoHold:
-    def is_set(self) -> bool:
-        return False
-
-    def take(self) -> None:
-        """Nothing is to be waited for."""
-
-
-Disturb = Callable[[int, Responses], Responses]
-"""Returns measured rows of a block as they are to be taken for what was measured."""
-
-
-def _leave_alone(_block: int, chunk: Responses) -> Responses:
-    return chunk
-
-
-class Record(Protocol):
-    """Where measured rows go."""
-
-    def append(self, rows: PassRows) -> None:
-        """Keep a chunk of rows."""
-        ...
 
 
 class Recorded(Protocol):
     """Rows that were measured earlier."""
 
-    def fill(self, acquisition: "Rows", values: ResponseValues) -> NDArray[np.bool_]:
+    def fill(self, acquisition: Rows, values: ResponseValues) -> NDArray[np.bool_]:
         """Write recorded responses into `values` (n, n_outputs) and return which rows (n,) they are."""
         ...
 
@@ -99,43 +39,9 @@ class Recorded(Protocol):
         """Return what a row was measured for; None for one that is not recorded."""
         ...
 
-    def attempts(self, acquisition: "Rows") -> int:
+    def attempts(self, acquisition: Rows) -> int:
         """Return how often a row of the acquisition has been rejected at most."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of one block in the order of measurement: ids `first_id`, `first_id` + 1, ..."""
-
-    block: int
-    purpose: Purpose
-    first_id: int
-    step: int
-    samples: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    drives: Drives
-
-    @property
-    def ids(self) -> RowIds:
-        """Ids (n,) in the order of measurement."""
-        return np.arange(self.first_id, self.first_id + len(self.samples))
-
-
-@dataclass
-class Counters:
-    """What has been spent: rows used by purpose, passes sent now, their hardware seconds, rows rejected and repeated.
-
-    `used` counts rows from the log and from hardware alike; `sent` only what this process put through hardware, for
-    `sent_hardware_s`, in which layers that are measured at once count once.
-    """
-
-    used: dict[str, int] = field(default_factory=dict[str, int])
-    sent: int = 0
-    last_id: int = -1
-    sent_hardware_s: float = 0.0
-    rejected: int = 0
-    clipped_values: int = 0
 
 
 class Acquisition:
@@ -162,9 +68,9 @@ class Acquisition:
         first_id: int = 0,
         on_rows: Callable[[Counters], None] | None = None,
         guard: DriftGuard | None = None,
-        recover: Recover = _give_up,
+        recover: Recover = give_up,
         hold: Hold | None = None,
-        disturb: Disturb = _leave_alone,
+        disturb: Disturb = leave_alone,
         pace: Callable[[], None] = lambda: None,
     ) -> None:
         self.next_id = first_id
@@ -172,24 +78,26 @@ class Acquisition:
         self.counters = Counters()
         self._network = network
         self._infos = infos
-        self._layers = layers
         self._simulators = simulators or layers
-        self._record = record
         self._recorded = recorded
-        self._retries = retries
         self._stop = stop or threading.Event()
-        self._on_rows = on_rows
         self._guard = guard
-        self._recover = recover
-        self._hold = hold or _NoHold()
-        self._disturb = disturb
-        self._pace = pace
         self._generator = np.random.default_rng(0)
-        # Of layers by identity: two rigs may have layers of one name, and two blocks one layer.
-        self._states: dict[int, str] = {}
-        self._wanted: dict[int, NDArray[np.float64]] = {}
-        self._written: dict[int, NDArray[np.float64]] = {}
-        self._switching = Switching(infos)
+        self._measuring: Measuring | None = None
+        if layers is not None:
+            self._measuring = Measuring(
+                infos,
+                layers,
+                self.counters,
+                record=record,
+                retries=retries,
+                stop=self._stop,
+                on_rows=on_rows,
+                recover=recover,
+                hold=hold or NoHold(),
+                disturb=disturb,
+                pace=pace,
+            )
 
     def begin(self, generator: np.random.Generator) -> None:
         """Take over the random numbers that decide the order of the coming acquisitions."""
@@ -197,8 +105,7 @@ class Acquisition:
 
     def heed_stop(self) -> None:
         """Raise `Stopped` when asked to stop; learning from memory can go on for long without a measurement."""
-        if self._stop.is_set():
-            raise stopped(self._stop)
+        heed(self._stop)
 
     def acquire(self, request: Measure) -> ResponseValues:
         """Return the responses (groups, k, n_outputs) to `request`.
@@ -247,7 +154,8 @@ class Acquisition:
 
         They are written then and not before: rows that are recorded need no hardware in any state.
         """
-        self._wanted[request.block] = request.values
+        if self._measuring is not None:
+            self._measuring.want(request.block, request.values)
 
     def _rows(self, request: Measure, step: int) -> tuple[Rows, NDArray[np.int64]]:
         """Return the rows of a request of `step`, and where in it (groups, k, reads) each of them belongs.
@@ -283,12 +191,21 @@ class Acquisition:
             used[rows.purpose] = used.get(rows.purpose, 0) + len(rows.samples)
         return [answer.values for answer in answers], bool(missing)
 
-    def _recorded_part(self, rows: Rows) -> "_Answer":
+    def _measure(self, missing: Sequence[Answer]) -> None:
+        """Measure what the record does not hold."""
+        if self._measuring is None:
+            raise RecordError(f"pass {missing[0].first_missing} ({missing[0].rows.purpose}) is not in the log")
+        if self._recorded is not None:
+            for answer in missing:
+                answer.repeat = self._recorded.attempts(answer.rows)
+        self._measuring.measure(missing)
+
+    def _recorded_part(self, rows: Rows) -> Answer:
         """Return what the record holds of `rows`."""
         info = self._infos[rows.block]
         values = np.empty((len(rows.samples), info.n_outputs), dtype=info.response_dtype)
         done = np.zeros(len(values), np.bool_) if self._recorded is None else self._recorded.fill(rows, values)
-        return _Answer(rows, values, done)
+        return Answer(rows, values, done)
 
     def _after_looks(self, guard: DriftGuard, rows: Rows) -> Rows:
         """Look at the layer first where that is due; return `rows` with the ids that come after."""
@@ -309,193 +226,7 @@ class Acquisition:
         recorded = None if self._recorded is None else self._recorded.purpose_of(self.next_id)
         if recorded is not None:
             return recorded in LOOKS
-        return self._layers is not None and guard.is_due(block)
-
-    def _measure(self, answers: Sequence["_Answer"]) -> None:
-        """Measure the rows that are missing, repeating rejected ones as often as allowed."""
-        if self._layers is None:
-            raise RecordError(f"pass {answers[0].first_missing} ({answers[0].rows.purpose}) is not in the log")
-        self._pace()
-        for answer in answers:
-            layer = self._layers[answer.rows.block]
-            self._hold_state(layer)
-            self._write_parameters(layer, answer.rows.block)
-            answer.repeat = 0 if self._recorded is None else self._recorded.attempts(answer.rows)
-            answer.last_repeat = min(answer.repeat + self._retries, REPEATS_PER_ID - 1)
-        while answers:
-            self.heed_stop()
-            self._rest_if_told(self._layers)
-            for answer in answers:
-                self.counters.sent_hardware_s += self._switching.use(answer.rows.block)
-            failures = self._attempt(self._layers, answers)
-            for layer, failure in failures:
-                self._recover_from(failure, layer, self._layers)
-            if failures or self._hold.is_set():  # none of the rows' own, nor of those that were broken off with them
-                for answer in answers:
-                    answer.last_repeat = min(answer.last_repeat + 1, REPEATS_PER_ID - 1)
-            answers = [answer for answer in answers if not answer.complete]
-            if answers:
-                self.heed_stop()
-            for answer in answers:
-                self._repeat(answer, self._layers)
-
-    def _repeat(self, answer: "_Answer", layers: Sequence[PhysicalLayer]) -> None:
-        """Go on to the next repeat of rows that are still missing. Raises `InstrumentError` when it is one too many."""
-        layer = layers[answer.rows.block]
-        n_missing = len(answer.done) - np.count_nonzero(answer.done)
-        _log.warning("%d of %d rows of %s are measured again", n_missing, len(answer.pending), layer.info.name)
-        answer.repeat += 1
-        if answer.repeat > answer.last_repeat:
-            failure = InstrumentError(
-                layer.info.name,
-                f"row {answer.first_missing} was rejected {answer.repeat} times in a row; "
-                "see the pass log for its status, and mend the cause before `labctl resume`",
-                fault=Fault.REJECTED,
-            )
-            if answer.repeat >= REPEATS_PER_ID:
-                raise failure
-            self._recover_from(failure, layer, layers)
-            answer.last_repeat = min(answer.repeat + self._retries, REPEATS_PER_ID - 1)
-
-    def _rest_if_told(self, layers: Sequence[PhysicalLayer]) -> None:
-        """Let the layers rest when they must; they are in the state they were held in afterwards."""
-        if not self._hold.is_set():
-            return
-        try:
-            self._hold.take()
-        except InstrumentError as failure:
-            self._recover_from(failure, layers[0], layers)
-        else:
-            self._write_again(layers)
-            for layer in layers:
-                self._hold_state(layer)
-
-    def _recover_from(self, failure: InstrumentError, layer: PhysicalLayer, layers: Sequence[PhysicalLayer]) -> None:
-        """Return when `layer` works again, in the state it was held in. Raises `InstrumentError` when it does not."""
-        self._recover(layer, failure, self.counters.sent - self.counters.rejected)
-        self._write_again(layers)
-        self._hold_state(layer)
-
-    def _write_parameters(self, layer: PhysicalLayer, block: int) -> None:
-        """Bring the layer into the state that its block wants, if it is not; it is held there from now on."""
-        wanted = self._wanted.get(block)
-        if wanted is None or np.array_equal(wanted, self._written.get(id(layer), ())):
-            return
-        if not isinstance(layer, ParameterSink):
-            cause = "it has no parameters that can be set, though the run was begun with some"
-            raise InstrumentError(layer.info.name, cause)
-        layer.write_parameters(wanted)
-        self._written[id(layer)] = wanted
-        self._states[id(layer)] = layer.state_id
-
-    def _write_again(self, layers: Sequence[PhysicalLayer]) -> None:
-        """Bring layers that were opened again back into the state they were held in."""
-        for layer in layers:
-            written = self._written.get(id(layer))
-            if written is not None and isinstance(layer, ParameterSink):
-                layer.write_parameters(written)
-
-    def _hold_state(self, layer: PhysicalLayer) -> None:
-        """Raise `InstrumentError` when the layer is no longer in the state its earlier rows were measured in."""
-        state = self._states.setdefault(id(layer), layer.state_id)
-        if layer.state_id != state:
-            raise InstrumentError(
-                layer.info.name,
-                f"its state changed from {state} to {layer.state_id} during the run, so that responses and statistics "
-                "taken before no longer hold; start a new run, with `init_from` to keep the weights",
-                fault=Fault.REFUSED,
-            )
-
-    def _attempt(
-        self, layers: Sequence[PhysicalLayer], answers: Sequence["_Answer"]
-    ) -> list[tuple[PhysicalLayer, InstrumentError]]:
-        """Send the missing rows once, all layers at once; return those that failed, and how."""
-        sendings: list[Sending] = []
-        for answer in answers:
-            answer.send_missing()
-            rows, pending = answer.rows, answer.pending
-            sendings.append(Sending(layers[rows.block], rows.drives.take(pending, axis=0), rows.first_id + pending))
-        failures: list[tuple[PhysicalLayer, InstrumentError]] = []
-        spent_s = [0.0] * len(sendings)
-        with closing(measured(sendings, Either(self._stop, self._hold))) as chunks:
-            for number, chunk in chunks:
-                layer, longest_s = sendings[number].layer, max(spent_s)
-                if isinstance(chunk, InstrumentError):
-                    failures.append((layer, chunk))
-                    continue
-                spent_s[number] += len(chunk.ids) * layer.info.nominal_pass_s
-                self.counters.sent_hardware_s += max(spent_s) - longest_s
-                self._keep(layer, answers[number], self._disturb(answers[number].rows.block, chunk))
-        return failures
-
-    def _keep(self, layer: PhysicalLayer, answer: "_Answer", chunk: Responses) -> None:
-        """Keep a chunk of the pending rows in the record, and the good ones as answer."""
-        where, rows, counters = answer.received(len(chunk.ids)), answer.rows, self.counters
-        good: NDArray[np.int64] = (chunk.status == _OK).nonzero()[0]
-        kept = where.take(good)
-        answer.values[kept] = chunk.values.take(good, axis=0)
-        answer.done[kept] = True
-        counters.sent += len(where)
-        counters.last_id = int(chunk.ids[-1]) if len(chunk.ids) else counters.last_id
-        counters.rejected += int(np.count_nonzero(chunk.status))
-        if self._record is not None:
-            self._record.append(
-                PassRows(
-                    ids=chunk.ids,
-                    repeat=answer.repeat,
-                    step=rows.step,
-                    block=rows.block,
-                    purpose=rows.purpose,
-                    samples=rows.samples.take(where),
-                    labels=rows.labels.take(where),
-                    layer=layer.info.name,
-                    state_id=layer.state_id,
-                    status=chunk.status,
-                    time_s=chunk.time_s,
-                    drives=rows.drives.take(where, axis=0),
-                    responses=chunk.values,
-                    raw=chunk.raw,
-                )
-            )
-        if self._on_rows is not None:
-            self._on_rows(counters)
-
-
-@dataclass(eq=False)
-class _Answer:
-    """Rows with their responses `values` (n, n_outputs) as far as they are `done` (n,), and the attempt at the rest.
-
-    `pending` are the indices of the rows sent last, `repeat` counts attempts from 0, `last_repeat` is allowed.
-    """
-
-    rows: Rows
-    values: ResponseValues
-    done: NDArray[np.bool_]
-    repeat: int = 0
-    last_repeat: int = 0
-    pending: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    _n_received: int = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether every row is done."""
-        return bool(np.count_nonzero(self.done) == len(self.done))
-
-    @property
-    def first_missing(self) -> int:
-        """The id of the first row that is not done."""
-        return self.rows.first_id + int(np.argmin(self.done))
-
-    def send_missing(self) -> None:
-        """Have all rows on their way that are not done."""
-        (self.pending,) = (~self.done).nonzero()
-        self._n_received = 0
-
-    def received(self, n: int) -> NDArray[np.int64]:
-        """Return the indices of the next `n` rows on their way."""
-        where = self.pending[self._n_received : self._n_received + n]
-        self._n_received += n
-        return where
+        return self._measuring is not None and guard.is_due(block)
 
 
 def _as_requested(request: Measure, values: ResponseValues, order: NDArray[np.int64]) -> ResponseValues:

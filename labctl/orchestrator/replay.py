@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import ResponseValues
-from labctl.orchestrator.acquisition import Rows
+from labctl.orchestrator.rows import Rows
 from labctl.record.passes import RecordedPasses
 from labctl.record.reader import LogReader
 

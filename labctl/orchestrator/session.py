@@ -15,9 +15,10 @@ from labctl.contract.layer import Stop
 from labctl.learning.requests import Purpose
 from labctl.learning.rule import Metrics
 from labctl.network.randomness import named_generator
-from labctl.orchestrator.acquisition import Acquisition, Counters
+from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.cadence import Cadence
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.disturbing import DISTURBED, Disturber
 from labctl.orchestrator.evaluation import Evaluation, score_samples
 from labctl.orchestrator.recovery import Recovery, Rest

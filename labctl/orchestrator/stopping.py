@@ -55,6 +55,12 @@ def stopped(stop: Stop) -> Stopped:
     return Stopped(stop.reason if isinstance(stop, StopRequest) else ASKED)
 
 
+def heed(stop: Stop) -> None:
+    """Raise `Stopped` when asked to stop."""
+    if stop.is_set():
+        raise stopped(stop)
+
+
 def pause(seconds: float, stop: Stop) -> None:
     """Let wall time pass. Raises `Stopped` when asked to stop meanwhile."""
     end_s = time.monotonic() + seconds

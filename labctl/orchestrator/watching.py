@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 
-from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.stopping import StopRequest
 from labctl.record.owner import this_process
 

@@ -11,7 +11,7 @@ from labctl.monitor import logfile
 from labctl.monitor.live import LiveMonitor
 from labctl.monitor.logfile import log_file
 from labctl.monitor.progress import PlainMonitor, Progress, duration
-from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.plan import Plan
 
 PLAN = Plan("joint", training_passes=9000, test_passes=1000, hardware_s=10_000.0, disk_bytes=1)

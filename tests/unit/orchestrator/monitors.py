@@ -3,7 +3,7 @@
 import threading
 
 from labctl.learning.rule import Metrics
-from labctl.orchestrator.acquisition import Counters
+from labctl.orchestrator.counters import Counters
 
 
 class Silent:

@@ -14,8 +14,9 @@ from labctl.contract.errors import DriveError, InstrumentError, RecordError
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowIds, RowStatus, Stop
 from labctl.learning.requests import Measure, Purpose
 from labctl.network.randomness import named_generator
-from labctl.orchestrator.acquisition import Acquisition, Counters
+from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Task
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.order import counterbalanced_order
 from labctl.orchestrator.replay import RecordedRows
 from labctl.orchestrator.stopping import Stopped

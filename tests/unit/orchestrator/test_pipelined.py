@@ -13,8 +13,9 @@ import pytest
 from labctl.config.unattended import Drift
 from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import Drives, PhysicalLayer, Responses, RowIds, Stop
-from labctl.orchestrator.acquisition import Acquisition, Counters
+from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.pipelined import why_not_pipelined
 from labctl.orchestrator.session import make_training, train_and_test
 from labctl.orchestrator.stopping import Stopped

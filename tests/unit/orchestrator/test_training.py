@@ -18,8 +18,9 @@ from labctl.learning.phyll import Phyll
 from labctl.learning.requests import Requests
 from labctl.learning.rule import Batch, Metrics, Surroundings
 from labctl.orchestrator import training
-from labctl.orchestrator.acquisition import Acquisition, Counters
+from labctl.orchestrator.acquisition import Acquisition
 from labctl.orchestrator.assembly import Bench, Task
+from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.evaluation import score_samples
 from labctl.orchestrator.plan import plan_run
 from labctl.orchestrator.session import make_training, restore, train_and_test
