@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from benchmarks import harness
 from benchmarks.harness import Row, over_repeats
-from labctl.config.experiment import Network as NetworkSettings
+from labctl.config.network import Network as NetworkSettings
 from labctl.config.training import PhyllTraining
 from labctl.contract.layer import Drives, Responses, RowIds, Stop
 from labctl.learning.offers import Offer

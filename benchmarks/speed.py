@@ -35,8 +35,8 @@ from typing_extensions import override
 
 from benchmarks import harness, torch_update
 from benchmarks.harness import Row, over_repeats
-from labctl.config.experiment import Network as NetworkSettings
 from labctl.config.loading import load_rig
+from labctl.config.network import Network as NetworkSettings
 from labctl.config.training import PhyllTraining
 from labctl.contract.layer import Drives, LayerInfo, Levels, PhysicalLayer
 from labctl.learning.offers import Offer

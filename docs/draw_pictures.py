@@ -21,8 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from labctl.config.experiment import FittedRangeEncoder, Label
 from labctl.config.loading import load_rig
+from labctl.config.network import FittedRangeEncoder, Label
 from labctl.contract.audio import AudioInterface, Burst
 from labctl.contract.layer import PhysicalLayer
 from labctl.network.encoder import make_encoder

@@ -11,7 +11,8 @@ import numpy as np
 
 from labctl.cli import options
 from labctl.cli.trained import find_trained, in_use
-from labctl.config.experiment import CsvData, Experiment
+from labctl.config.data import CsvData
+from labctl.config.experiment import Experiment
 from labctl.data.samples import read_samples
 from labctl.orchestrator.inference import Predictions, predict
 from labctl.orchestrator.session import pinned_arithmetic

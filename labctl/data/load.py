@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import CsvData, Data, IdxData, NpzData
+from labctl.config.data import CsvData, Data, IdxData, NpzData
 from labctl.contract.errors import InputError
 from labctl.data.bundled import load_bundled
 from labctl.data.csv_file import load_csv

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from labctl.config.experiment import Encoder as EncoderSettings
-from labctl.config.experiment import FittedRangeEncoder, QuantileEncoder
+from labctl.config.network import Encoder as EncoderSettings
+from labctl.config.network import FittedRangeEncoder, QuantileEncoder
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel, Drives, Levels, levels_of
 from labctl.network.label import Vectors

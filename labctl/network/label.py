@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import Label as LabelSettings
+from labctl.config.network import Label as LabelSettings
 
 Vectors = NDArray[np.floating]
 """Network inputs and hidden vectors, float32 or float64 as the experiment's precision says."""

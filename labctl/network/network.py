@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import Block as BlockSettings
-from labctl.config.experiment import Network as NetworkSettings
+from labctl.config.network import Block as BlockSettings
+from labctl.config.network import Network as NetworkSettings
 from labctl.contract.errors import InputError
 from labctl.contract.layer import LayerInfo
 from labctl.network.block import Block

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from labctl.config.experiment import Block, Experiment
+from labctl.config.experiment import Experiment
 from labctl.config.loading import LoadedExperiment, resolve_path
+from labctl.config.network import Block
 from labctl.config.placing import errors_at
 from labctl.config.unattended import Drift
 from labctl.contract.capabilities import RawSignals

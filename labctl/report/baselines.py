@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.config.experiment import Block as BlockSettings
 from labctl.config.loading import LoadedExperiment
+from labctl.config.network import Block as BlockSettings
 from labctl.config.training import ContrastivePhyllTraining
 from labctl.contract.errors import RecordError
 from labctl.contract.layer import Drives, ResponseValues, RowStatus

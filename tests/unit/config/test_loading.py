@@ -6,8 +6,8 @@ import pytest
 from pydantic import Field
 
 from labctl.config.errors import ConfigError, Position
-from labctl.config.experiment import DirectEncoder, FittedRangeEncoder
 from labctl.config.loading import experiment_from_text, load_experiment, load_rig, resolve_path, rig_from_text
+from labctl.config.network import DirectEncoder, FittedRangeEncoder
 from labctl.contract.driver import Settings
 from labctl.contract.units import DecibelFullScale, Hertz, Seconds
 

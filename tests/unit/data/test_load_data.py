@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from labctl.config.experiment import Data
+from labctl.config.data import Data
 from labctl.contract.errors import InputError
 from labctl.data.dataset import Dataset, build_dataset
 from labctl.data.load import load_dataset, prepare

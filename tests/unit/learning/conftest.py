@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from labctl.config.experiment import Network as NetworkSettings
+from labctl.config.network import Network as NetworkSettings
 from labctl.config.training import Training as TrainingSettings
 from labctl.contract.layer import Channel, LayerInfo, ResponseValues
 from labctl.learning.offers import Offer

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labctl.config.experiment import DirectEncoder as DirectEncoderSettings
+from labctl.config.network import DirectEncoder as DirectEncoderSettings
 from labctl.config.training import PhyllTraining
 from labctl.contract.layer import Channel
 from labctl.learning.fused import FusedUpdate

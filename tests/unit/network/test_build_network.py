@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.config.experiment import Network as NetworkSettings
+from labctl.config.network import Network as NetworkSettings
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel, LayerInfo
 from labctl.network.network import Network, build_network

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from labctl.config.experiment import Encoder as EncoderSettings
+from labctl.config.network import Encoder as EncoderSettings
 from labctl.contract.errors import InputError
 from labctl.contract.layer import Channel, LayerInfo, find_misfit
 from labctl.network.encoder import QUANTILE_POINTS, Encoder, check_levels, make_encoder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labctl.config.experiment import Label
+from labctl.config.network import Label
 from labctl.network.label import NO_LABEL, LabelEmbedding
 
 
