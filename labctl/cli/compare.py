@@ -27,7 +27,7 @@ from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 from labctl.report.conclusion import conclude
 from labctl.report.page import save_page
-from labctl.report.rivals import Standings, read_result
+from labctl.report.rivals import Result, Standings, read_result
 from labctl.report.rivals_page import as_data, rivals_page
 
 PAGE_NAME = "compare.html"
@@ -113,21 +113,23 @@ def command(
             click.echo(json.dumps(planned) if as_json else budget_as_text(planned))
             return
         click.echo(budget_as_text(planned), err=True)
-        _measure(comparison, found, folder, time_limit_s, pass_limit, quiet=as_json)
-        _report(comparison, folder, as_json=as_json)
+        results = {cell: read_result(run.folder, cell.kind, cell.seed) for cell, run in found.items() if run.finished}
+        _measure(comparison, found, results, folder, time_limit_s, pass_limit, quiet=as_json)
+        _report(comparison, results, folder, as_json=as_json)
 
 
 def _measure(
     comparison: Comparison,
     found: Mapping[Cell, Found],
+    results: dict[Cell, Result],
     folder: Path,
     time_limit_s: float | None,
     pass_limit: int | None,
     *,
     quiet: bool,
 ) -> None:
-    """Take every cell to its end, and write the page after each."""
-    missing = [cell for cell in comparison.cells if cell not in found or not found[cell].finished]
+    """Take every cell to its end, add its result to `results`, and write the page after each."""
+    missing = [cell for cell in comparison.cells if cell not in results]
     allowed = limited(comparison.base, time_limit_s=time_limit_s, pass_limit=pass_limit)
     began_s, sent = time.monotonic(), 0
     with stop_on_signals(say_stopping) as stop:
@@ -136,7 +138,8 @@ def _measure(
             limits = _left(allowed, time.monotonic() - began_s, sent)
             run = _take_to_its_end(cell, found.get(cell), folder, stop, limits, quiet=quiet)
             sent += passes_of(run) - (found[cell].passes if cell in found else 0)
-            _write(comparison, folder)
+            results[cell] = read_result(run, cell.kind, cell.seed)
+            _write(comparison, results, folder)
 
 
 def _left(allowed: Unattended, elapsed_s: float, passes: int) -> Unattended:
@@ -171,22 +174,16 @@ def _take_to_its_end(
     return found.folder
 
 
-def _standings(comparison: Comparison, folder: Path) -> Standings:
-    found = find_runs(comparison.cells, folder)
-    done = [(cell, run.folder) for cell, run in found.items() if run.finished]
-    return Standings.of((read_result(run, cell.kind, cell.seed) for cell, run in done), comparison.plans)
-
-
-def _write(comparison: Comparison, folder: Path) -> Standings:
-    standings = _standings(comparison, folder)
+def _write(comparison: Comparison, results: Mapping[Cell, Result], folder: Path) -> Standings:
+    standings = Standings.of((results[cell] for cell in comparison.cells if cell in results), comparison.plans)
     folder.mkdir(parents=True, exist_ok=True)
     save_page(rivals_page(comparison, standings, folder), folder / PAGE_NAME)
     (folder / DATA_NAME).write_text(json.dumps(as_data(comparison, standings), indent=1) + "\n", encoding="utf-8")
     return standings
 
 
-def _report(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
-    standings = _write(comparison, folder)
+def _report(comparison: Comparison, results: Mapping[Cell, Result], folder: Path, *, as_json: bool) -> None:
+    standings = _write(comparison, results, folder)
     data = as_data(comparison, standings)
     if as_json:
         click.echo(json.dumps({**data, "report": str(folder / PAGE_NAME)}))
