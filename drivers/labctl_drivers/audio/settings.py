@@ -66,7 +66,8 @@ class PortAudioSettings(Settings):
     )
     trust_flags: bool = Field(
         default=True,
-        description="whether a row is lost when the audio system reports a loss; false where the loopback knows better",
+        description="whether a row is lost when the audio system reports a loss; false where the loopback knows "
+        "better, which at JACK it does not: of a client that is late single channels may be torn",
     )
     full_scale_v: Annotated[Volts, Field(gt=0)] = Field(
         alias="full_scale", default=1.0, description="peak voltage of digital full scale at an input without gain"
@@ -98,6 +99,22 @@ class PortAudioSettings(Settings):
             raise SettingError(("latency",), "the loopback tells the latency; state it only where there is none")
         if self.loopback is not None:
             self._check_loopback(self.loopback)
+        return self
+
+    @model_validator(mode="after")
+    def _losses_are_told(self) -> "PortAudioSettings":
+        if self.trust_flags or self.simulated:
+            return self
+        if self.loopback is None:
+            raise SettingError(
+                ("trust_flags",), "without a loopback nothing else tells that samples were lost: trust the flags"
+            )
+        if self.host_api.startswith("JACK"):
+            raise SettingError(
+                ("trust_flags",),
+                "of a client that is late JACK may tear single channels and leave the loopback whole, which the flags "
+                "alone tell: trust them, and lengthen JACK's period where there are too many",
+            )
         return self
 
     def _check_loopback(self, loopback: LoopbackSettings) -> None:

@@ -34,6 +34,8 @@ def test_a_rig_file_is_read() -> None:
         ({"loopback": {"output": 3, "input": 3}}, "there is no input 3: input_channels is 2"),
         ({"latency": "10 ms"}, "the loopback tells the latency"),
         ({"samplerate": 48000}, "has no unit"),
+        ({"trust_flags": False, "loopback": None, "latency": "10 ms"}, "nothing else tells that samples were lost"),
+        ({"trust_flags": False, "host_api": "JACK Audio Connection Kit"}, "tear single channels"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -93,7 +93,9 @@ class AudioBench:
                 "host_api": HOST_API,
                 "device": DEVICE,
                 "server": server,
-                "trust_flags": False,  # a server without hardware reports losses that are none; the loopback tells
+                "simulated": True,
+                # A server without hardware reports losses that are none; synchronous, it tears no single channels.
+                "trust_flags": False,
             },
         }
 
