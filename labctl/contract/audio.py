@@ -36,8 +36,9 @@ class Burst:
 class Recording:
     """Samples (n_samples, n_inputs) recorded while the burst of the same id was played.
 
-    `time_s` is POSIX time at the end of the recording; `xrun` says that samples were lost, `stale` that it holds what
-    an earlier burst sounded like. What was played at sample k is `late` samples (a fraction of one) after sample k.
+    `time_s` is POSIX time at the end of the recording; `xrun` says that samples were lost, of it or of the silence
+    before it, `stale` that it holds what an earlier burst sounded like. What was played at sample k is `late` samples
+    (a fraction of one) after sample k.
     """
 
     id: int
@@ -72,7 +73,7 @@ class AudioInterface(NamedInstrument, Protocol):
         ...
 
     def exchange(self, bursts: Iterable[Burst]) -> Iterator[Recording]:
-        """Play bursts back to back and yield one recording for each, in order.
+        """Play bursts back to back, or behind silence where one comes late, and yield one recording for each, in order.
 
         Bursts are pulled ahead of the hardware, so the iterable decides when to end; every burst pulled is
         played and yielded. Raises `InstrumentError`.

@@ -1,17 +1,20 @@
 """What goes wrong with sound is told as what it is, and never becomes a number."""
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from labctl_drivers.audio.portaudio import PortAudioInterface
 
-from labctl.contract.audio import Recording
+from labctl.contract.audio import Burst, Recording
 from labctl.contract.errors import InstrumentError
 from labctl.contract.layer import RowStatus
-from tests.wire.audio_bench import Wired, bursts, layer_on, wired, wrong
+from tests.wire.audio_bench import BURST_SAMPLES, Wired, bursts, layer_on, wired, wrong
 
 RINGS_S = 0.2
 
@@ -28,7 +31,8 @@ def interface(audio: Wired) -> Iterator[PortAudioInterface]:
         interface.open()
         time.sleep(RINGS_S)
         yield interface
-        audio.bench.tell(delay=0, gains={}, offset={}, silent=False, howl=False, rotated=0, torn=0, repeated=0)
+        audio.bench.tell(torn=0, repeated=0, sustained=0)
+        audio.bench.tell(delay=0, gains={}, offset={}, silent=False, howl=False, rotated=0)
 
 
 def some(interface: PortAudioInterface, audio: Wired, **faults: object) -> list[Recording]:
@@ -41,16 +45,52 @@ def some(interface: PortAudioInterface, audio: Wired, **faults: object) -> list[
     return recordings
 
 
-def test_lost_samples_mark_their_row_and_no_other(interface: PortAudioInterface, audio: Wired) -> None:
+def marked(recordings: list[Recording]) -> list[int]:
+    return [recording.id for recording in recordings if recording.xrun or recording.stale]
+
+
+def test_lost_samples_mark_their_row_and_no_later_one(interface: PortAudioInterface, audio: Wired) -> None:
     recordings = some(interface, audio, torn=1)
-    assert 1 <= sum(recording.xrun for recording in recordings) <= 2
+    assert 1 <= len(marked(recordings)) <= 2  # a row may end, or its silence begin, in what is lost
     assert len(recordings) == 40
     assert not wrong(recordings, bursts(40))
 
 
+def test_a_loss_over_the_end_of_a_row_costs_both_rows_alone(interface: PortAudioInterface, audio: Wired) -> None:
+    recordings = some(interface, audio, torn=3)
+    assert 2 <= len(marked(recordings)) <= 4
+    assert np.ptp(marked(recordings)) < 4
+    assert len(recordings) == 40
+    assert not wrong(recordings, bursts(40))
+
+
+def test_a_row_before_which_it_was_not_silent_is_not_believed(interface: PortAudioInterface, audio: Wired) -> None:
+    """Its own samples are all there, and are not what the box answers."""
+    played = bursts(8, n_samples=768, n_silent=256)
+    audio.bench.tell(sustained=1)
+    recordings = list(interface.exchange(played))
+    assert marked(recordings) == [0, 1]
+    assert not wrong(recordings, played)
+    unmarked = [replace(recording, xrun=False, stale=False) for recording in recordings]
+    assert wrong(unmarked, played) == [0, 1]
+
+
+def test_bursts_that_come_late_are_heard_behind_silence(interface: PortAudioInterface) -> None:
+    played = bursts(8)
+
+    def late() -> Iterator[Burst]:
+        yield from played[:4]
+        time.sleep(RINGS_S + 4 * BURST_SAMPLES / interface.samplerate_hz)
+        yield from played[4:]
+
+    recordings = list(interface.exchange(late()))
+    assert not marked(recordings)
+    assert not wrong(recordings, played)
+
+
 def test_repeated_sound_is_never_taken_for_new(interface: PortAudioInterface, audio: Wired) -> None:
     recordings = some(interface, audio, repeated=1)
-    assert 1 <= sum(recording.xrun or recording.stale for recording in recordings) <= 2
+    assert 1 <= len(marked(recordings)) <= 2
     assert not wrong(recordings, bursts(40))
 
 
@@ -61,7 +101,7 @@ def test_a_latency_that_jumps_costs_rows_and_is_told(
     recordings: list[Recording] = []
     for number in range(4):
         recordings += interface.exchange(bursts(20, seed=number))
-        lost = [recording.id for recording in recordings if recording.xrun or recording.stale]
+        lost = marked(recordings)
         if number == 0:
             assert not wrong(recordings, bursts(20))
             audio.bench.tell(delay=delay)
@@ -103,10 +143,6 @@ def test_a_clipped_microphone_is_no_howl(interface: PortAudioInterface, audio: W
 
 
 def test_rows_say_what_is_wrong_with_them(audio: Wired) -> None:
-    import threading
-
-    import numpy as np
-
     interface = audio.interface()
     layer = layer_on(interface, low_signal="-80 dBFS")
     drives = np.full((3, 12), 0.9, dtype=np.float32)

@@ -30,7 +30,10 @@ BLOCK = 64
 
 LEAST_FLAW = 0.05
 FLAW_MARGIN = 4.0
-"""A block is flawed that differs from what is expected by more than this, and this times the worst one on opening."""
+"""A block is flawed that differs from what is expected by more than this, and this times the worst one on opening,"""
+
+MOST_FLAW = 0.5
+"""but in any case by more than this: silence in place of half a block differs by 0.7."""
 
 WORST_PATH = 0.3
 """A loopback that differs by more from a delayed copy of the marker than this, on opening, is none."""
@@ -64,10 +67,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Heard:
-    """What was found in a recording of the loopback: `shift` samples later than expected; 0 unless whole or moved."""
+    """What was found in a recording of the loopback: `shift` samples later than expected; 0 unless whole or moved.
+
+    From sample `whole_from` to its end it is as expected; None where it ends otherwise.
+    """
 
     verdict: Verdict
     shift: float = 0.0
+    whole_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ class Loopback:
         self.path = path
         self._level = level
         self._gain = path.gain * level
-        self._tolerance = max(LEAST_FLAW, FLAW_MARGIN * path.flaw)
+        self._tolerance = min(max(LEAST_FLAW, FLAW_MARGIN * path.flaw), MOST_FLAW)
         self._expected: dict[tuple[int, int], tuple[Real, Real]] = {}
 
     @property
@@ -182,14 +189,19 @@ class Loopback:
         expected, slope = self._expect(number % N_MARKERS, len(heard))
         rest = heard - expected
         shift = -float(rest @ slope / (slope @ slope))
-        if abs(shift) <= MOVED_SAMPLES and _flaw(rest + shift * slope, expected) <= self._tolerance:
-            return Heard(Verdict.WHOLE, shift)
+        is_there = abs(shift) <= MOVED_SAMPLES
+        flawed = np.flatnonzero(_flaws(rest + shift * slope, expected) > self._tolerance)
+        if is_there and not flawed.size:
+            return Heard(Verdict.WHOLE, shift, 0)
         if np.sqrt(np.mean(heard**2)) < SILENT * np.sqrt(np.mean(expected**2)):
             return Heard(Verdict.SILENT)
         if any(self._fits(heard, other)[0] for other in _others(number, len(heard))):
             return Heard(Verdict.STALE)
         fits, shift = self._fits(heard, number)
-        return Heard(Verdict.MOVED, shift) if fits else Heard(Verdict.TORN)
+        if fits and abs(shift) > MOVED_SAMPLES:
+            return Heard(Verdict.MOVED, shift)
+        whole_from = (int(flawed[-1]) + 1) * BLOCK if is_there else len(heard)
+        return Heard(Verdict.TORN, whole_from=whole_from if whole_from < len(heard) else None)
 
     def _fits(self, heard: Signal, number: int) -> tuple[bool, float]:
         """Return whether the marker is there at one delay, whatever that is, and how much later than expected."""
@@ -224,7 +236,12 @@ def _others(number: int, n_samples: int) -> Iterator[int]:
 
 
 def _flaw(rest: Real, expected: NDArray[np.floating]) -> float:
-    """Return the largest rms of a block of `rest`, relative to that of everything expected."""
+    """Return the largest of `_flaws`."""
+    return float(_flaws(rest, expected).max())
+
+
+def _flaws(rest: Real, expected: NDArray[np.floating]) -> Real:
+    """Return the rms of every block of `rest`, relative to that of everything expected; the last block is the end's."""
     n_whole = len(rest) // BLOCK * BLOCK
     blocks = np.concatenate([rest[:n_whole], rest[len(rest) - BLOCK :]]).reshape(-1, BLOCK)
-    return float(np.sqrt((blocks**2).mean(axis=1).max() / np.mean(expected.astype(np.float64) ** 2)))
+    return np.sqrt((blocks**2).mean(axis=1) / np.mean(expected.astype(np.float64) ** 2))

@@ -77,6 +77,7 @@ class PortAudioInterface:
         self._engine: EngineProcess | None = None
         self._loopback: Loopback | None = None
         self._broken = 0
+        self._silence_is_sure = True
         self._calibration = calibration
         latency = _stated_latency(settings, calibration)
         self._stated_delay = round(latency)
@@ -149,6 +150,7 @@ class PortAudioInterface:
         engine = self._opened()
         waiting: deque[_Sent] = deque()
         source = iter(bursts)
+        self._silence_is_sure = True
         try:
             with engine.together():
                 self._fill(engine, waiting, source)
@@ -277,14 +279,15 @@ class PortAudioInterface:
         found = self._examined(engine, heard, sent, message.head["delay"])
         samples = heard[:, self._microphones]
         waiting.popleft()
+        flagged = bool(message.head["flagged"]) and self._settings.trust_flags
+        # What sounds where silence should be rings on in the next burst, which is whole itself.
+        lost = flagged or not self._silence_is_sure or found.verdict in (Verdict.TORN, Verdict.MOVED, Verdict.SILENT)
+        self._silence_is_sure = not flagged and found.whole_from is not None and found.whole_from <= sent.n_sounding
         self._broken = 0 if found.verdict in (Verdict.WHOLE, Verdict.MOVED) else self._broken + 1
         if found.verdict == Verdict.SILENT or self._broken > 1:
             self._align_anew(engine, waiting)
         if np.abs(samples[sent.n_sounding :]).max(initial=0.0) >= CLIP_LEVEL:
             self._rule_out_howl(engine, waiting)
-        lost = found.verdict in (Verdict.TORN, Verdict.MOVED, Verdict.SILENT) or (
-            message.head["flagged"] and self._settings.trust_flags
-        )
         late = self._late if self._loopback is None else self._loopback.remainder + found.shift
         stale = found.verdict == Verdict.STALE
         return Recording(sent.burst.id, samples, message.head["time_s"], xrun=lost, stale=stale, late=late)
@@ -293,7 +296,7 @@ class PortAudioInterface:
         """Ask the loopback what became of a recording; align those that come when the delay has moved a little."""
         wired, loopback = self._settings.loopback, self._loopback
         if wired is None or loopback is None:
-            return Heard(Verdict.WHOLE)
+            return Heard(Verdict.WHOLE, whole_from=0)
         if delay != loopback.path.frames:
             return Heard(Verdict.MOVED)
         found = loopback.examine(heard[:, wired.input - 1], sent.number)
@@ -333,6 +336,7 @@ class PortAudioInterface:
             again = [self._send(engine, each.burst) for each in waiting]
         waiting.clear()
         waiting.extend(again)
+        self._silence_is_sure = True
 
     def _rule_out_howl(self, engine: EngineProcess, waiting: deque[_Sent]) -> None:
         """Mute, listen, and send again what waits unless a microphone is still at full scale.

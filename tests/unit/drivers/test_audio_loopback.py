@@ -46,6 +46,34 @@ def test_lost_samples_are_noticed_wherever_they_are(at: int, lost: int, number: 
     assert loopback().examine(heard, number).verdict in (Verdict.TORN, Verdict.MOVED)
 
 
+@settings(deadline=None, max_examples=60)
+@given(at=st.integers(0, N - 64), number=st.integers(0, 63))
+def test_a_poor_cable_does_not_pass_silence_off_as_its_marker(at: int, number: int) -> None:
+    def noisy(number: int) -> np.ndarray:
+        noise = np.random.default_rng(number).standard_normal(N)
+        return (path_of(0.0, number) + 0.22 * path_of(0.0, number).std() * noise).astype(np.float32)
+
+    path = learn([noisy(each) for each in range(4)], list(range(4)), 0, LEVEL)
+    assert 0.2 < path.flaw < 0.3
+    heard = noisy(number)
+    assert Loopback(path, LEVEL).examine(heard, number).verdict == Verdict.WHOLE
+    heard[at : at + 64] = 0.0
+    assert Loopback(path, LEVEL).examine(heard, number).verdict == Verdict.TORN
+
+
+@settings(deadline=None, max_examples=30)
+@given(at=st.integers(100, N - 200), lost=st.integers(32, 60))
+def test_it_is_told_from_where_on_nothing_is_lost(at: int, lost: int) -> None:
+    whole, torn = path_of(0.25, 1), path_of(0.25, 1)
+    torn[at : at + lost] = 0.0
+    slipped = np.concatenate([whole[:at], whole[at + lost :], np.zeros(lost, np.float32)])
+    assert loopback().examine(whole, 1).whole_from == 0
+    told = loopback().examine(torn, 1).whole_from
+    assert told is not None
+    assert at + lost - 16 <= told <= at + lost + 64
+    assert loopback().examine(slipped, 1).whole_from is None
+
+
 @pytest.mark.parametrize("shift", [-300, -3, 1, 17, 400])
 def test_a_move_is_told_with_its_size(shift: int) -> None:
     long = np.concatenate([np.zeros(500, np.float32), path_of(0.25, 2), np.zeros(500, np.float32)])

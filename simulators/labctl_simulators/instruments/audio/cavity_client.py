@@ -44,12 +44,14 @@ class Wiring:
 class Faults:
     """What is wrong at the moment, and whether the loudspeakers have power.
 
-    `torn` and `repeated` befall so many of the blocks that come.
+    `torn` and `repeated` befall so many of the blocks that come; `sustained` so many of those with which loudspeakers
+    fall silent: the block before is played once more, as by an interface whose computer is late.
     """
 
     delay: int = 0
     torn: int = 0
     repeated: int = 0
+    sustained: int = 0
     silent: bool = False
     powered: bool = True
     howl: bool = False
@@ -68,12 +70,14 @@ class VirtualInterface:
         self._ringing = self._responses.silence()
         self._rng = np.random.default_rng(physics.settings.seed)
         self._frames = 0
+        self._before: Block = np.zeros((0, wiring.n_inputs), dtype=np.float32)
         self._line = np.zeros((round(LONGEST_DELAY_S * physics.samplerate_hz), wiring.n_outputs), dtype=np.float32)
         self.faults = Faults()
         self.sounded_s = float("-inf")
 
     def process(self, played: Block) -> Block:
         """Return what the inputs of the interface hear (n, n_outputs) of a block (n, n_inputs) that it plays."""
+        played = self._sustained(played)
         driven = played[:, self._wiring.speakers] * np.float32(self.faults.powered)
         if driven.any():
             self.sounded_s = time.monotonic()
@@ -85,6 +89,15 @@ class VirtualInterface:
             source, sink = self._wiring.loopback
             heard[:, sink] = played[:, source]
         return self._broken(self._delayed(heard))
+
+    def _sustained(self, played: Block) -> Block:
+        """Return what is played indeed."""
+        before, self._before = self._before, played
+        ends = before[:, self._wiring.speakers].any() and not played[:, self._wiring.speakers].any()
+        if not ends or self.faults.sustained <= 0:
+            return played
+        self.faults.sustained -= 1
+        return before
 
     def _amplified(self, sound: NDArray[np.float64], time_s: float) -> Block:
         sound = sound.copy()
