@@ -88,7 +88,8 @@ class Engine:
     def _heed(self, message: Message) -> None:
         head = message.head
         if message.kind == "play":
-            self._splicer.add(Take(head["number"], message.arrays["played"], self._wanted.input_channels))
+            played, n_inputs = message.arrays["played"], self._wanted.input_channels
+            self._splicer.add(Take(head["number"], played, n_inputs, head["flag_wait"]))
         elif message.kind == "delay":
             self._splicer.delay = head["frames"]
         elif message.kind == "hold":

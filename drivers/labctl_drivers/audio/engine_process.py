@@ -66,9 +66,9 @@ class EngineProcess:
         """The number that the next burst will have."""
         return self._number
 
-    def play(self, played: Samples) -> None:
-        """Play a burst (n, n_outputs) after those before."""
-        self._tell("play", played, number=self._number)
+    def play(self, played: Samples, flag_wait: int = 0) -> None:
+        """Play a burst (n, n_outputs) after those before; losses flagged `flag_wait` frames later may be of it."""
+        self._tell("play", played, number=self._number, flag_wait=flag_wait)
         self._number += 1
 
     @contextmanager

@@ -45,6 +45,9 @@ AHEAD_S = 0.4
 LEAST_AHEAD = 2
 """Bursts are sent ahead of the hardware until so much, and at least so many, are waiting."""
 
+LATE_FLAG_S = 0.05
+"""How much later than a sound its loss may be reported: JACK and Core Audio do so from a thread of their own."""
+
 CALIBRATION_TRIES = 3
 ALIGNMENT_TRIES = 3
 
@@ -266,9 +269,11 @@ class PortAudioInterface:
         wired = self._settings.loopback
         if wired is not None:
             played[:, wired.output - 1] = 10.0 ** (wired.level_dbfs / 20.0) * marker(number, n_samples)
-        engine.play(played)
         sounding = np.flatnonzero(burst.samples.any(axis=1))
-        return _Sent(burst, number, int(sounding[-1]) + 1 if sounding.size else 0)
+        n_sounding = int(sounding[-1]) + 1 if sounding.size else 0
+        n_late = round(LATE_FLAG_S * self.samplerate_hz) if self._settings.trust_flags else 0
+        engine.play(played, max(0, n_sounding + n_late - n_samples))
+        return _Sent(burst, number, n_sounding)
 
     def _recording(self, engine: EngineProcess, waiting: deque[_Sent]) -> Recording:
         """Take the recording of the first burst that is waiting."""

@@ -18,19 +18,26 @@ FADE_S = 0.01
 
 class Take:
     """A burst on its way: `played` (n, n_outputs) and `heard` (n, n_inputs), which is filled from `delay` frames after
-    the burst has begun. `flagged` says that the audio system reported a loss meanwhile.
+    the burst has begun. `flagged` says that the audio system reported a loss meanwhile, or less than `flag_wait` frames
+    later.
     """
 
-    __slots__ = ("begun", "delay", "flagged", "heard", "number", "played", "time_s")
+    __slots__ = ("begun", "delay", "flag_wait", "flagged", "heard", "number", "played", "time_s")
 
-    def __init__(self, number: int, played: Samples, n_inputs: int) -> None:
+    def __init__(self, number: int, played: Samples, n_inputs: int, flag_wait: int = 0) -> None:
         self.number = number
         self.played = played
         self.heard: Samples = np.zeros((len(played), n_inputs), dtype=np.float32)
         self.begun = -1
         self.delay = 0
+        self.flag_wait = flag_wait
         self.flagged = False
         self.time_s = 0.0
+
+    @property
+    def finished(self) -> int:
+        """The frame at which all is heard, and every loss reported."""
+        return self.begun + self.delay + len(self.heard) + self.flag_wait
 
 
 class Splicer:
@@ -85,12 +92,9 @@ class Splicer:
             take.flagged |= flagged
             if low < high:
                 take.heard[low - begin : high - begin] = heard[low - first : high - first]
-        while (
-            self._sounding and self._sounding[0].begun + self._sounding[0].delay + len(self._sounding[0].heard) <= end
-        ):
-            take = self._sounding.popleft()
-            take.time_s = time.time()
-            self._finished(take)
+                take.time_s = time.time()
+        while self._sounding and self._sounding[0].finished <= end:
+            self._finished(self._sounding.popleft())
 
     def _play(self, played: Samples) -> None:
         done = 0
