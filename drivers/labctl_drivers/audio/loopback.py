@@ -146,6 +146,8 @@ def learn(recordings: list[Signal], numbers: list[int], frames: int, level: floa
     found = [find(heard, number, len(heard)) for heard, number in zip(recordings, numbers, strict=True)]
     shifts, gains = np.array(found).T
     gain = float(gains.mean())
+    if abs(gain) < SILENT * level:
+        raise TornError("the loopback is silent where its marker should be")
     remainder = float(shifts.mean())
     flaws = [
         _flaw(heard - gain * delayed(number, len(heard), remainder), gain * marker(number, len(heard)))

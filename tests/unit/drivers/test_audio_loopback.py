@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labctl_drivers.audio.loopback import Loopback, LoopbackError, Verdict, find, learn, marker
+from labctl_drivers.audio.loopback import Loopback, LoopbackError, TornError, Verdict, find, learn, marker
 
 LEVEL = 0.25
 N = 800
@@ -88,6 +88,11 @@ def test_an_earlier_burst_is_not_taken_for_this_one() -> None:
 
 def test_silence_is_silence() -> None:
     assert loopback().examine(np.zeros(N, np.float32), 2).verdict == Verdict.SILENT
+
+
+def test_nothing_is_learnt_of_silence() -> None:
+    with pytest.raises(TornError, match="silent where its marker should be"):
+        learn([np.zeros(N, np.float32)] * 4, list(range(4)), 0, LEVEL)
 
 
 def test_what_is_no_cable_is_refused() -> None:
