@@ -49,7 +49,8 @@ SECONDS = "s, ms, us, µs, ns, min, h"
         (
             "test_fraction: 0.2",
             "path: x.csv",
-            '6:24: unknown key "path"; expected one of: test_fraction, split, split_seed, train_samples, normalise, source',
+            '6:24: unknown key "path"; expected one of: test_fraction, split, split_seed, train_samples, normalise, '
+            "source",
         ),
         ("fitted-range", "{kind: direct, mx: none}", '10:47: unknown key "mx"; did you mean "mix"?'),
         ("seed: 7", "seed: 7\nseed: 8", '6:1: duplicate key "seed"; first given in line 5'),
