@@ -2,7 +2,6 @@
 
 import json
 import logging
-import platform
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -19,9 +18,10 @@ from labctl.contract.errors import InstrumentError, RecordError
 from labctl.learning.rule import Metrics
 from labctl.monitor.live import LiveMonitor
 from labctl.monitor.logfile import log_file
-from labctl.monitor.notify import notify
+from labctl.monitor.notify import facts_of, notify
 from labctl.monitor.progress import PlainMonitor, Progress
 from labctl.monitor.status import session_facts
+from labctl.monitor.waits import Waits
 from labctl.orchestrator.assembly import Bench, Task
 from labctl.orchestrator.counters import Counters
 from labctl.orchestrator.interlocks import interlocked
@@ -60,12 +60,13 @@ def take_to_its_end(
         _shown(progress, quiet=quiet) as monitor,
         watched(stop, _watches(folder, stop, limits)),
         interlocked(bench, log.append_event, stop),
+        Waits(folder.name, limits.notify, stop) as waits,
     ):
         _log.info("%s: %s", "resuming" if progress.recorded else "starting", folder.name)
-        listeners: list[RowListener] = [passes]
+        listeners: list[RowListener] = [passes, waits]
         if limits.pass_limit is not None:
             listeners.append(PassLimit(stop, limits.pass_limit))
-        train_and_test(task, bench, log, Together(monitor, listeners), stop)
+        train_and_test(task, bench, log, Together(monitor, listeners), stop, waits.hearing(log.append_event))
 
 
 def _watches(folder: Path, stop: StopRequest, limits: Unattended) -> list[Watch]:
@@ -90,7 +91,7 @@ def resumable(folder: Path, to: Notify | None, again: str | None = None) -> Gene
     try:
         yield
     except Stopped as reason:
-        notify(to, _ended(folder, "stopped", str(reason)))
+        notify(to, facts_of(folder.name, "stopped", str(reason)))
         why = "" if str(reason) == ASKED else f", as {reason}"
         click.echo(f"stopped{why}; every pass is recorded. Go on with: {command}", err=True)
         sys.exit(EXIT_STOPPED)
@@ -98,14 +99,9 @@ def resumable(folder: Path, to: Notify | None, again: str | None = None) -> Gene
         click.echo(f"stopped at once; what is recorded is whole. Go on with: {command}", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except (InstrumentError, RecordError) as error:
-        notify(to, _ended(folder, "failed", str(error)))
+        notify(to, facts_of(folder.name, "failed", str(error)))
         error.add_note(f"go on afterwards with: {command}")
         raise
-
-
-def _ended(folder: Path, state: str, reason: str | None, **result: float) -> dict[str, object]:
-    """Return what is told about the end of a run."""
-    return {"run": folder.name, "host": platform.node(), "state": state, "reason": reason, **result}
 
 
 def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as_json: bool) -> None:
@@ -118,7 +114,7 @@ def conclude_and_print(folder: Path, loaded: LoadedExperiment, task: Task, *, as
     if (keep := loaded.experiment.record.keep) != "everything":
         prune(folder, keep)
         click.echo(f"{folder.name} keeps its {keep} (record: keep): {COSTS[keep]}", err=True)
-    notify(loaded.experiment.unattended.notify, _ended(folder, "finished", None, accuracy=conclusion.accuracy))
+    notify(loaded.experiment.unattended.notify, facts_of(folder.name, "finished", None, accuracy=conclusion.accuracy))
     click.echo(json.dumps(_as_json(folder, conclusion)) if as_json else _as_text(folder, conclusion))
 
 

@@ -66,6 +66,11 @@ class Patience(Settings):
         alias="longest_pause", default=600.0, description="where the doubling ends"
     )
 
+    @property
+    def pauses_s(self) -> tuple[float, ...]:
+        """The pauses before the attempts, in their order."""
+        return tuple(min(self.pause_s * 2.0**attempt, self.longest_pause_s) for attempt in range(self.attempts))
+
 
 class NotReady(Patience):
     """How an instrument is met that says it needs time."""

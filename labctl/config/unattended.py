@@ -9,13 +9,23 @@ from labctl.contract.units import Bytes, Seconds
 
 
 class Notify(Settings):
-    """Who is told when a run ends, however it ends: a command, a web address, or both. Neither delays anything."""
+    """Who is told when a run ends, however it ends, and when it waits for its hardware: a command, a web address, or
+    both. Neither delays anything.
+
+    A wait is told once it has lasted for `waiting_after`, and once more when the run goes on; one that begins within an
+    hour of the last one told is told when that hour is over, if it still lasts then.
+    """
 
     command: tuple[str, ...] = Field(
         default=(), description="program and arguments; reads on its standard input what happened, as JSON"
     )
     webhook: str | None = Field(
         default=None, pattern="^https?://", description="address to which the same JSON is sent by POST"
+    )
+    waiting_after_s: Annotated[Seconds, Field(ge=0, le=86400)] = Field(
+        alias="waiting_after",
+        default=300.0,
+        description="time for which a run waits for an instrument or an interlock before that is told, too",
     )
 
 
@@ -36,7 +46,9 @@ class Unattended(Settings):
         default=None,
         description="acquisitions begin at multiples of this time; as soon as they can unless given",
     )
-    notify: Notify | None = Field(default=None, description="who is told when the run ends; nobody unless given")
+    notify: Notify | None = Field(
+        default=None, description="who is told when the run ends or waits; nobody unless given"
+    )
 
 
 class Drift(Settings):

@@ -1,10 +1,11 @@
-"""Tells somebody that a run has ended, by a command or a web address, without ever waiting for either.
+"""Tells somebody what has become of a run, by a command or a web address, without ever waiting for either.
 
 `python -m labctl.monitor.notify` does it in a process of its own, which outlives the run if need be.
 """
 
 import json
 import logging
+import platform
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +17,11 @@ from labctl.config.unattended import Notify
 PATIENCE_S = 30.0
 
 _log = logging.getLogger(__name__)
+
+
+def facts_of(run: str, state: str, reason: str | None, **more: object) -> dict[str, object]:
+    """Return what is told of a run, JSON values: `state` is a word of `labctl status`, `reason` why it is in it."""
+    return {"run": run, "host": platform.node(), "state": state, "reason": reason, **more}
 
 
 def notify(settings: Notify | None, facts: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ class _Question:
             reason = self.ask()
             if self._settings.then == "stop":
                 return reason
-            holdup.tell(self._name, reason)
+            holdup.tell(self._name, reason, self._settings.longest_pause_s)
             since_s = None if reason is None else since_s or now_s
             if since_s is not None and now_s - since_s >= self._settings.longest_pause_s:
                 return f"{reason}, for {self._settings.longest_pause_s:g} s"

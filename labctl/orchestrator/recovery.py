@@ -17,7 +17,10 @@ from labctl.rig.rig import Rig, close_parts, make_parts_safe, name_run, open_par
 POLL_S = 0.1
 
 WAITING = "waiting"
-"""Kind of the event that says that a run waits for its hardware, and why."""
+"""Kind of the event that says that a run waits for its hardware, why, and how long at most (pauses alone)."""
+
+INTERLOCK = "interlock"
+"""What such an event has for a fault when no instrument has failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,12 +72,13 @@ class Recovery:
             raise failure
 
     def _reopen(self, rig: Rig, patience: Patience, failure: InstrumentError) -> None:
-        pause_s = min(patience.pause_s * 2 ** self._attempts[failure.fault], patience.longest_pause_s)
+        pauses_s = patience.pauses_s[self._attempts[failure.fault] :]
+        pause_s = pauses_s[0]
         self._attempts[failure.fault] += 1
         attempt = self._attempts[failure.fault]
         reason = f"{failure}; attempt {attempt} of {patience.attempts} in {pause_s:g} s"
         _log.warning("rig %s: %s", rig.name, reason)
-        self._note(WAITING, {"rig": rig.name, "fault": failure.fault, "reason": reason})
+        self._note(WAITING, {"rig": rig.name, "fault": failure.fault, "reason": reason, "longest_s": sum(pauses_s)})
         with _at_rest([rig], self._run):
             pause(pause_s, self._stop)
         _log.warning("rig %s is open again", rig.name)
@@ -103,7 +107,7 @@ class Rest:
         rigs = self._bench.rigs.values()
         reason = f"{'; '.join(holdup.reasons) or 'an interlock was not content'}; going on when it is content again"
         _log.warning("%s", reason)
-        self._note(WAITING, {"fault": "interlock", "reason": reason})
+        self._note(WAITING, {"fault": INTERLOCK, "reason": reason, "longest_s": holdup.longest_s})
         with _at_rest(rigs, self._run):
             while holdup.reasons:
                 pause(POLL_S, self._stop)

@@ -67,12 +67,15 @@ def pinned_arithmetic() -> threadpool_limits:
     return threadpool_limits(ARITHMETIC_THREADS)
 
 
-def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, stop: Stop) -> Outcome:
+def train_and_test(
+    task: Task, bench: Bench, log: PassLog, monitor: Monitor, stop: Stop, note: Note | None = None
+) -> Outcome:
     """Take the run in `log` to its end on an open `bench`: measure what is missing, learn, test with fresh passes.
 
     What is measured is recorded before it is learnt from. Raises `Stopped` when asked to stop. On every way out the
-    bench is made safe first, and the log can be resumed.
+    bench is made safe first, and the log can be resumed. `note` is told of failures and waits; unless given, the log.
     """
+    note = note or log.append_event
     with LogReader(log.path) as reader:
         checkpoint = reader.latest_checkpoint()
         first_id = checkpoint.next_id if checkpoint else 0
@@ -93,8 +96,8 @@ def train_and_test(task: Task, bench: Bench, log: PassLog, monitor: Monitor, sto
             first_id=first_id,
             on_rows=monitor.rows_done,
             guard=guard,
-            recover=Recovery(bench, log.path.parent.name, log.append_event, stop),
-            hold=Rest(bench, log.path.parent.name, log.append_event, stop),
+            recover=Recovery(bench, log.path.parent.name, note, stop),
+            hold=Rest(bench, log.path.parent.name, note, stop),
             disturb=disturber.disturbed,
             pace=_make_pace(task, bench, log, stop),
         )
