@@ -49,8 +49,8 @@ class Record(Settings):
     raw_bytes: Annotated[Bytes, Field(gt=0)] | None = Field(
         alias="raw",
         default=None,
-        description="room for what responses are read out of, such as whole recordings, so that a replay can read them "
-        "out with another window; the first passes up to it, none unless given",
+        description="room for what responses are read out of, such as whole recordings or pictures, so that a "
+        "replay can read them out with another window or other blocks; the first passes up to it, none unless given",
     )
 
     @model_validator(mode="after")

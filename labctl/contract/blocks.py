@@ -49,9 +49,10 @@ class Blocks:
         blocks[...] = values.reshape(self.rows, 1, self.columns, 1)
 
     def mean(self, plane: Pixels) -> NDArray[np.float32]:
-        """Return the mean of every block (n_blocks,) of `plane` (rows, columns) of whole numbers up to 16 bits."""
+        """Return the mean of every block (n_blocks,) of `plane` (rows, columns) of whole numbers."""
         # Whole rows first, and in integers: several times faster than the mean over both axes.
-        stripes = self.cut(plane).reshape(self.rows, self.pixels, -1).sum(axis=1, dtype=np.uint32)
+        enough = np.uint32 if plane.dtype.itemsize <= 2 else np.uint64
+        stripes = self.cut(plane).reshape(self.rows, self.pixels, -1).sum(axis=1, dtype=enough)
         sums = stripes.reshape(self.rows, self.columns, self.pixels).sum(axis=2, dtype=np.uint64)
         return (sums.reshape(-1) / self.pixels**2).astype(np.float32)
 

@@ -22,18 +22,25 @@ from labctl.rig.rig import build_rig
 Address = tuple[str, str]
 """Role and name of a layer."""
 
+AT_ONCE_BYTES = 64e6
+"""Raw signals that are in memory at once, or a single one that is larger: a picture may take megabytes."""
+
 THE_SAME_RIG = "a replay has the rig of the run that it replays; to change it, measure with `labctl run`"
 
 
 @dataclass(frozen=True)
 class Rereading:
-    """A layer's raw signals, read out as `info` and `state_id` say; the settings in `changed` differ from the run's."""
+    """A layer's raw signals, read out as `info` and `state_id` say; the settings in `changed` differ from the run's.
+
+    One signal takes `signal_bytes`.
+    """
 
     info: LayerInfo
     state_id: str
     changed: tuple[str, ...]
     path: Path
     reread: Reread
+    signal_bytes: int
 
     def require_all(self, parts: Iterator[RecordedPasses]) -> Iterator[RecordedPasses]:
         """Yield passes on. Raises `RecordError` for those whose raw signals are not there."""
@@ -52,7 +59,12 @@ class Rereading:
 
     def answer(self, rows: RecordedPasses) -> ResponseValues:
         """Return the responses to recorded passes as they are read out now. Raises `InputError` for one that is bad."""
-        values, status = self.reread(read_raw(self.path, _keys(rows).tolist()), rows.drives)
+        keys, at_once = _keys(rows).tolist(), max(int(AT_ONCE_BYTES // self.signal_bytes), 1)
+        parts = [
+            self.reread(read_raw(self.path, keys[start : start + at_once]), rows.drives[start : start + at_once])
+            for start in range(0, len(keys), at_once)
+        ]
+        values, status = (np.concatenate(each) for each in zip(*parts, strict=True))
         bad = (status != int(RowStatus.OK)).nonzero()[0]
         if bad.size:
             word = RowStatus(int(status[bad[0]])).name.lower()
@@ -98,7 +110,7 @@ def rereadings(
 
 
 def _rereading(folder: Path, before: PhysicalLayer, after: PhysicalLayer, changed: list[str]) -> Rereading:
-    if not isinstance(after, RawSignals):
+    if not (isinstance(before, RawSignals) and isinstance(after, RawSignals)):
         raise InputError(f"layer '{after.info.name}' has no raw signals to be read out anew: {THE_SAME_RIG}")
     path = folder / RAW_NAME
     reread = after.rereading(before)
@@ -107,7 +119,7 @@ def _rereading(folder: Path, before: PhysicalLayer, after: PhysicalLayer, change
             f"{folder.name} has no raw signals, out of which {', '.join(changed)} could be read anew: it kept none "
             "(record: raw), or they were given up (`runs prune`); measure with `labctl run`"
         )
-    return Rereading(after.info, after.state_id, tuple(changed), path, reread)
+    return Rereading(after.info, after.state_id, tuple(changed), path, reread, before.raw_dtype.itemsize)
 
 
 def _require_as_measured(folder: Path, then: LoadedExperiment, before: PhysicalLayer, after: PhysicalLayer) -> None:

@@ -1,12 +1,17 @@
-"""She keeps what the microphones heard, and weeks later tries another window, with the bench long gone."""
+"""She keeps what microphones heard and cameras saw, and weeks later reads it in another way, the bench long gone."""
 
+import signal
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
+
+from tests.wire.optical_bench import LAYER, served
 
 if TYPE_CHECKING:
     from .conftest import Labctl, Tree
@@ -186,3 +191,65 @@ def test_killed_and_gone_on_with(labctl: "Labctl", desk: Path, host: str) -> Non
     labctl("resume", stopped.name, "--own-files", "--pass-limit", "10000")
     labctl.quick("replay", run.name, *LATER, "--set", "name=whole")
     assert weights(named(labctl, "whole")) == weights(stopped)
+
+
+PICTURE_BYTES = 40 * 48
+DARK = {"every": "1 h", "frames": 2}
+
+
+OPTICAL = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a virtual display needs Linux or macOS")
+
+
+@pytest.fixture
+def seen(labctl: "Labctl", desk: Path) -> Iterator[Path]:
+    """A finished run on an optical bench with a shutter that kept its pictures; the bench is still there."""
+    with served({"camera": {"dark_level": 20}}) as (_, _, instruments):
+        layers = {"cavity": {"kind": "optical", **LAYER, "overlap": False, "dark": DARK}}
+        rig: dict[str, Any] = {"schema": "labctl/rig/1", "name": "desk", "instruments": instruments, "layers": layers}
+        (desk / "desk.yaml").write_text(yaml.safe_dump(rig, sort_keys=False), encoding="utf-8")
+        head, *rows = (desk / "wine.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (desk / "wine.csv").write_text("".join([head, *rows[::3]]), encoding="utf-8")
+        labctl("run", "wine.yaml", *KEEP)
+        (run,) = labctl.runs()
+        yield run
+
+
+@OPTICAL
+def test_other_blocks_of_the_picture(labctl: "Labctl", desk: Path, seen: Path) -> None:
+    """The light fell beside the middle of the picture, I should have looked there, and without the dark frames."""
+    measured = facts(labctl, seen.name)
+    signals = sum(measured["passes"].values())
+    a_pass = 3 * PICTURE_BYTES + 1
+    assert measured["raw"] == {"signals": signals, "bytes": signals * a_pass}, "with the sum of dark ones in 16 bits"
+    labctl.quick("replay", seen.name, "--set", "name=same")
+    assert weights(named(labctl, "same")) == weights(seen)
+    other = ("--set", "rig.layers.cavity.outputs={rows: 5, columns: 6, pixels: 6, left: 12, top: 10}")
+    wanted = (*other, "--set", "rig.layers.cavity.dark=null")
+    told = labctl.quick("replay", seen.name, *wanted, "--set", "name=beside")
+    assert "main.cavity: read out of raw signals anew, with another outputs, dark" in told.err
+    assert "equal bit for bit, test scores too" in labctl.quick("runs", "verify", "beside").out
+    labctl("run", "wine.yaml", *wanted, "--set", "name=fresh")
+    query = "SELECT step, block, sample, label, drive, response FROM passes ORDER BY id"
+    assert selected(named(labctl, "beside") / "run.sqlite", query) == selected(
+        named(labctl, "fresh") / "run.sqlite", query
+    )
+    assert weights(named(labctl, "beside")) == weights(named(labctl, "fresh"))
+
+
+@OPTICAL
+def test_what_no_picture_tells(labctl: "Labctl", desk: Path, seen: Path, tree_of: "Tree") -> None:
+    """How long it was exposed and what was shown is past."""
+    before = tree_of(desk / "runs")
+
+    def refused(setting: str) -> str:
+        return labctl.quick("replay", seen.name, "--set", f"rig.{setting}", code=2).err
+
+    assert "a replay has the rig of the run" in refused("instruments.camera.exposure=2 ms")
+    said = refused("layers.cavity.background=9")
+    assert said.startswith("--set rig.layers.cavity.background=9: it decides what is sent, and that was sent with 0")
+    said = refused("layers.cavity.dark.frames=5")
+    assert "of dark pictures 2 every 3600 s were taken; expected those or none" in said
+    assert "they reach to row 46, column 40" in refused(
+        "layers.cavity.outputs={rows: 1, columns: 1, pixels: 40, left: 0, top: 6}"
+    )
+    assert tree_of(desk / "runs") == before

@@ -8,13 +8,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.contract.calibration import calibration_id, read_calibration
-from labctl.contract.capabilities import Calibration, Finding, Measured, WrittenParameters, check_parameters
+from labctl.contract.capabilities import Calibration, Finding, Measured, Reread, WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
 from labctl.contract.errors import InstrumentError, SettingError, blaming
@@ -22,15 +22,17 @@ from labctl.contract.layer import (
     Channel,
     Drives,
     LayerInfo,
+    RawSignal,
     Responses,
-    ResponseValues,
     RowIds,
     RowStatus,
     Stop,
     check_drives,
 )
-from labctl.contract.optics import Camera, Frame, FrameError, Modulator, Preparable
+from labctl.contract.optics import Camera, Frame, FrameError, Image, Modulator, Preparable
+from labctl.contract.rereading import require_same_sent
 from labctl.contract.switch import Switch
+from labctl_drivers.layers.optical_readout import READ_OUT, DarkSum, OpticalReadout
 from labctl_drivers.layers.optical_settings import OpticalSettings
 from labctl_drivers.layers.punctuality import Punctuality
 from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
@@ -71,9 +73,8 @@ class OpticalLayer:
         _check_parts(settings, modulator, camera)
         with blaming("inputs"):
             self._inputs = settings.inputs.blocks(modulator.shape, modulator.name)
-        with blaming("outputs"):
-            self._outputs = settings.outputs.blocks(camera.shape, camera.name)
-        self._counts = self._outputs.pixels == 1 and settings.dark is None
+        self._readout = OpticalReadout(settings, camera.shape, camera.bits, camera.name)
+        self._delivers_raw = False
         self._info = self._describe(context.name)
         self._plane = np.full(modulator.shape, settings.background, np.uint8)
         self._painted: Levels | None = None
@@ -99,6 +100,29 @@ class OpticalLayer:
         if self._bias.any():
             parts.append(self._bias.tobytes().hex())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def raw_dtype(self) -> np.dtype[Any]:
+        """Return the type of a pass's picture and of what is needed beside it, see `OpticalReadout`."""
+        return self._readout.raw_dtype
+
+    def deliver_raw(self, *, wanted: bool) -> None:
+        """Hand over whole pictures with the responses of all measurements begun from now on, or no longer."""
+        self._delivers_raw = wanted
+
+    def rereading(self, sender: object) -> Reread:
+        """Return how this layer reads the pictures of `sender`. A stale one stays stale, wherever one looks.
+
+        Raises `SettingError` for anything but other blocks, another share of saturated pixels, and no dark pictures.
+        """
+        if not isinstance(sender, OpticalLayer):
+            raise SettingError(("kind",), "what was recorded is of a layer of another kind; expected the one it was")
+        require_same_sent(sender._settings, self._settings, READ_OUT)
+        taken, dark = sender._settings.dark, self._settings.dark
+        if dark is not None and dark != taken:
+            were = "none were" if taken is None else f"{taken.frames} every {taken.every_s:g} s were"
+            raise SettingError(("dark",), f"of dark pictures {were} taken; expected those or none, or measure anew")
+        return lambda raw, _drives: self._readout.read_again(raw)
 
     def open(self) -> None:
         """Open all instruments, light up, and see whether pictures follow patterns.
@@ -172,12 +196,13 @@ class OpticalLayer:
             return
         self._light_up()
         levels = self._levels(drives)
+        raw_dtype = self.raw_dtype if self._delivers_raw else None
         for place, row_id in enumerate(ids):
             if stop.is_set():
                 return
             self._renew_dark_frame()
             following = levels[place + 1] if place + 1 < len(ids) else None
-            yield self._pass(row_id, levels[place], following)
+            yield self._pass(row_id, levels[place], following, raw_dtype)
 
     def _levels(self, drives: Drives) -> Levels:
         """Return the levels (n, n_inputs) that drives are shown as; phases add up modulo one wave."""
@@ -186,18 +211,34 @@ class OpticalLayer:
         biased = levels + self._bias
         return np.where(biased > top, biased - top, biased).astype(np.uint8)
 
-    def _pass(self, row_id: int, levels: Levels, following: Levels | None) -> Row:
+    def _pass(self, row_id: int, levels: Levels, following: Levels | None, raw_dtype: np.dtype[Any] | None) -> Row:
         try:
             self._require_something_seen()
             before = self._seen
             overlaps = self._punctuality.begin_row() and self._settings.overlap
             frame, blocks = self._picture(levels, following if overlaps else None)
-            status = self._status(frame, blocks, levels, before)
+            is_stale = self._is_stale(blocks, levels, before)
         except FrameError as error:
             _log.warning("row %d: %s", row_id, error)
             self._seen = None
-            return Row(row_id, np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED, time.time())
-        return Row(row_id, self._values(frame, blocks), status, frame.time_s)
+            values, fault = np.zeros(self._info.n_outputs, self._info.response_dtype), RowStatus.FAILED
+            return Row(row_id, values, fault, time.time(), self._raw(raw_dtype, None, fault))
+        fault = RowStatus.STALE if is_stale else RowStatus.OK
+        values = self._readout.values(frame.image, blocks, self._dark)
+        status = fault or self._readout.status(frame.image)
+        return Row(row_id, values, status, frame.time_s, self._raw(raw_dtype, frame, fault))
+
+    def _raw(self, dtype: np.dtype[Any] | None, frame: Frame | None, fault: RowStatus) -> RawSignal | None:
+        """Return what a row is read out of, zeros for a picture that is not there; None where nobody wants it."""
+        if dtype is None:
+            return None
+        raw = np.zeros((), dtype)
+        raw["fault"] = fault
+        if frame is not None:
+            raw["picture"] = frame.image
+            if self._dark_sum is not None:
+                raw["dark"] = self._dark_sum
+        return raw
 
     def _picture(self, levels: Levels, following: Levels | None = None) -> tuple[Frame, Real]:
         """Return the picture of a pattern and its blocks; as soon as it is exposed show the `following` one."""
@@ -214,7 +255,7 @@ class OpticalLayer:
             self._show(following)
         frame = self._camera.read()
         self._require_in_time(self._clock.now_s() - exposed_s, is_following_shown=following is not None)
-        blocks = self._outputs.mean(frame.image)
+        blocks = self._readout.blocks(frame.image)
         self._seen = levels, blocks
         return frame, blocks
 
@@ -253,19 +294,12 @@ class OpticalLayer:
             self._painted = levels
         return self._plane
 
-    def _values(self, frame: Frame, blocks: Real) -> ResponseValues:
-        if self._counts:
-            return self._outputs.cut(frame.image).reshape(-1)
-        return blocks if self._dark is None else blocks - self._dark
-
-    def _status(self, frame: Frame, blocks: Real, levels: Levels, before: _Seen | None) -> RowStatus:
-        if before is not None and not np.array_equal(before[0], levels) and self._alike(before[1], blocks):
-            self._require_following(blocks)
-            return RowStatus.STALE
-        full_scale = 2**self._camera.bits - 1
-        saturated = np.count_nonzero(self._outputs.cut(frame.image) == full_scale)
-        share = saturated / (self._outputs.n_blocks * self._outputs.pixels**2)
-        return RowStatus.OVERLOAD if share > self._settings.max_saturated else RowStatus.OK
+    def _is_stale(self, blocks: Real, levels: Levels, before: _Seen | None) -> bool:
+        """Return whether a picture repeats the one before. Raises `InstrumentError` when all now do."""
+        if before is None or np.array_equal(before[0], levels) or not self._alike(before[1], blocks):
+            return False
+        self._require_following(blocks)
+        return True
 
     def _require_something_seen(self) -> None:
         """Take a picture where the last one is not known: a later one that only repeats it must be found out."""
@@ -286,10 +320,12 @@ class OpticalLayer:
         if dark is None or light is None or self._clock.now_s() < self._dark_until_s:
             return
         light.switch(on=False)
-        pictures = np.stack([self._blocks_of(self._shown_or_rest()) for _ in range(dark.frames)])
+        total = np.zeros(self._camera.shape, np.uint32)
+        for _ in range(dark.frames):
+            total += self._retaken(lambda: self._picture(self._shown_or_rest())[0].image)
         self._seen = None
         light.switch(on=True)
-        self._dark = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._dark, self._dark_sum = self._readout.dark_blocks(total), total
         self._dark_until_s = self._clock.now_s() + dark.every_s
 
     def _shown_or_rest(self) -> Levels:
@@ -339,19 +375,19 @@ class OpticalLayer:
 
     def _blocks_of(self, levels: Levels) -> Real:
         """Return the blocks of a pattern's picture that belongs to no row."""
-        return self._retaken(lambda: self._picture(levels)[1])
+        return self._readout.blocks(self._retaken(lambda: self._picture(levels)[0].image))
 
     def _blocks_now(self) -> Real:
         """Return the blocks of one picture of whatever is there."""
-        return self._retaken(self._take_now)
+        return self._readout.blocks(self._retaken(self._take_now))
 
-    def _take_now(self) -> Real:
+    def _take_now(self) -> Image:
         self._seen = None
         self._camera.expose()
-        return self._outputs.mean(self._camera.read().image)
+        return self._camera.read().image
 
-    def _retaken(self, take: Callable[[], Real]) -> Real:
-        """Return a picture's blocks; one that fails is taken again."""
+    def _retaken(self, take: Callable[[], Image]) -> Image:
+        """Return a picture; one that fails is taken again."""
         for _ in range(ATTEMPTS - 1):
             try:
                 return take()
@@ -374,6 +410,7 @@ class OpticalLayer:
         self._shown_s = float("-inf")
         self._seen: _Seen | None = None
         self._dark: Real | None = None
+        self._dark_sum: DarkSum | None = None
         self._dark_until_s = float("-inf")
         self._punctuality = Punctuality(self._camera.exposure_s)
 
@@ -382,19 +419,17 @@ class OpticalLayer:
         return tuple(Channel(f"{letter}{k}", unit, 0.0, 1.0, levels) for k in range(self._inputs.n_blocks))
 
     def _describe(self, name: str) -> LayerInfo:
-        settings, modulator, camera = self._settings, self._modulator, self._camera
+        modulator, camera = self._modulator, self._camera
         parts = [modulator, camera, *([] if self._light is None else [self._light])]
-        dtype = ("uint8" if camera.bits <= 8 else "uint16") if self._counts else "float32"
-        full_scale = float(2**camera.bits - 1)
-        low = 0.0 if settings.dark is None else -full_scale
+        low, full_scale = self._readout.low, float(self._readout.full_scale)
         return LayerInfo(
             name=name,
             inputs=self._input_channels("x"),
-            outputs=tuple(Channel(f"y{k}", "counts", low, full_scale) for k in range(self._outputs.n_blocks)),
+            outputs=tuple(Channel(f"y{k}", "counts", low, full_scale) for k in range(self._readout.outputs.n_blocks)),
             nominal_pass_s=self._settle_s + (1 + self._lag) * camera.expose_s,
             resources=frozenset(part.name for part in parts),
             simulated=all(part.simulated for part in parts),
-            response_dtype=dtype,
+            response_dtype=self._readout.response_dtype,
         )
 
 
