@@ -6,9 +6,11 @@ hardware; the same samples with the same labels are measured at both ends. With 
     dL/dp_i is taken to be (L+ - L-) / (p_i+ - p_i-)
 
 p_i+ and p_i- being what the hardware can be set to: a parameter whose levels are too coarse to move is left alone. The
-digital weights learn, as in PhyLL, from the responses at both ends. Parameters are counted as shares of their ranges
-and begin in the middle. Sources: Spall, IEEE Trans. Automatic Control 37:332 (1992), for the estimate; that it
-descends PhyLL's loss is a construction of this project's.
+digital weights learn, as in PhyLL, from the responses at both ends. Most of what a parameter does to responses may be
+the same for all samples: that tells no label from another and is taken out. Both ends are brought to one mean, and
+standardisation follows the mean as the parameters move. Parameters are counted as shares of their ranges and begin in
+the middle. Sources: Spall, IEEE Trans. Automatic Control 37:332 (1992), for the estimate; that it descends PhyLL's
+loss, of responses brought to one mean, is a construction of this project's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +27,12 @@ from labctl.learning.adam import Adam
 from labctl.learning.phyll import Phyll
 from labctl.learning.requests import Measure, Purpose, Requests, Write
 from labctl.learning.rule import Batch, Demand, Metrics, Surroundings
+from labctl.network.block import Block
 from labctl.network.label import Vectors
 from labctl.network.network import Network
+
+FOLLOWED = 0.1
+"""Part of the way to a batch's mean response that standardisation goes: batches differ by chance, too."""
 
 
 class Parameters:
@@ -108,38 +114,58 @@ class TunedPhyll(Phyll):
         labels = np.concatenate([batch.labels[:, None], wrong], axis=1)
         signs = generator.choice(np.array([-1.0, 1.0]), size=len(self._parameters.share))
         ends = [self._parameters.moved(way * self._length * signs) for way in (1, -1)]
-        losses: list[float] = []
-        measured: list[list[Vectors]] = []
-        for shares in ends:
-            yield from self._parameters.write(shares)
-            loss, features = yield from self._loss_of(batch, labels)
-            losses.append(loss)
-            measured.append(features)
+        losses, measured = yield from self._measured_at(ends, batch, labels)
         apart = ends[0] - ends[1]
         slope = np.divide(losses[0] - losses[1], apart, out=np.zeros_like(apart), where=apart != 0)
         self._parameters.descend(slope, progress)
-        for block, features in enumerate(zip(*measured, strict=True)):
+        for block, features in enumerate(measured):
             self._train(block, np.concatenate(features), progress)
-        return {"loss": (losses[0] + losses[1]) / 2, "parameters_moved": float(np.count_nonzero(apart)) / len(apart)}
+        return {"loss": float(losses.mean()), "parameters_moved": float(np.count_nonzero(apart)) / len(apart)}
 
     def scores(self, features: Vectors, samples: NDArray[np.int64], purpose: Purpose) -> Requests[NDArray[np.floating]]:
         """Set the parameters as trained and score as PhyLL does."""
         yield from self._parameters.write(self._parameters.moved(np.zeros(1)))
         return (yield from super().scores(features, samples, purpose))
 
-    def _loss_of(self, batch: Batch, labels: NDArray[np.int64]) -> Requests[tuple[float, list[Vectors]]]:
-        """Measure a batch under `labels` (n, k); return the local losses, added, and each block's features."""
-        inputs = first = self.network.label.embed(batch.features, labels)
-        loss, measured = 0.0, list[Vectors]()
+    def _measured_at(
+        self, ends: Sequence[NDArray[np.float64]], batch: Batch, labels: NDArray[np.int64]
+    ) -> Requests[tuple[NDArray[np.float64], list[list[Vectors]]]]:
+        """Measure a batch under `labels` (n, k) at both `ends`.
+
+        Returns the local losses (2,) of all blocks, added, and by block the features at either end.
+        """
+        first = self.network.label.embed(batch.features, labels)
+        inputs = [first] * len(ends)
+        losses, goodness = np.zeros(len(ends)), np.zeros((len(ends), *labels.shape))
+        measured: list[list[Vectors]] = []
         for index, block in enumerate(self.network.blocks):
-            responses = yield Measure(index, inputs, batch.samples, labels, "train")
-            measured.append(block.features(*(rows.reshape(labels.size, -1) for rows in (inputs, responses, first))))
-            outputs = self._outputs(index, measured[-1])
-            loss += self._loss.value(self._goodness(index, outputs).reshape(labels.shape))
-            inputs = self._hidden(outputs).reshape(*labels.shape, -1)
-        return loss, measured
+            responses: list[Vectors] = []
+            for shares, entering in zip(ends, inputs, strict=True):
+                yield from self._parameters.write(shares)
+                responses.append((yield Measure(index, entering, batch.samples, labels, "train")))
+            features = [
+                block.features(*(rows.reshape(labels.size, -1) for rows in (entering, response, first)))
+                for entering, response in zip(inputs, _with_one_mean(block, responses), strict=True)
+            ]
+            outputs = [self._outputs(index, of_end) for of_end in features]
+            found = np.array([self._goodness(index, of_end).reshape(labels.shape) for of_end in outputs])
+            losses += [self._loss.value(of_end) for of_end in found]
+            goodness += found
+            inputs = [self._hidden(of_end).reshape(*labels.shape, -1) for of_end in outputs]
+            measured.append(features)
+        self._negatives.remember(batch.samples, labels, goodness.mean(axis=0))
+        return losses, measured
 
 
 def _unit(channel: Channel) -> Channel:
     """Return a channel with the same levels over the range 0 to 1."""
     return Channel(channel.name, "1", 0.0, 1.0, channel.levels)
+
+
+def _with_one_mean(block: Block, responses: Sequence[Vectors]) -> list[Vectors]:
+    """Return `responses` (n, k, n_outputs) at both ends moved to the mean they have together; `block` follows it."""
+    means = [rows.mean(axis=(0, 1), dtype=np.float64) for rows in responses]
+    middle = np.mean(means, axis=0)
+    if block.standardise:
+        block.standardiser = block.standardiser.moved_towards(middle, FOLLOWED)
+    return [rows - (mean - middle) for rows, mean in zip(responses, means, strict=True)]

@@ -1,8 +1,9 @@
 """Standardisation of response channels with statistics frozen from the first frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labctl.contract.layer import ResponseValues
 from labctl.network.label import Vectors
@@ -27,6 +28,10 @@ class Standardiser:
         spread = values.std(axis=0)
         gain = np.divide(self.scale, spread, out=np.zeros_like(spread), where=spread > 0)
         return Standardiser(values.mean(axis=0).astype(self.mean.dtype), gain.astype(self.mean.dtype), self.scale)
+
+    def moved_towards(self, mean: NDArray[np.floating], part: float) -> "Standardiser":
+        """Return one whose mean has gone a `part` (0 to 1) of the way to `mean` (n_outputs,)."""
+        return replace(self, mean=(self.mean + part * (mean - self.mean)).astype(self.mean.dtype))
 
     def apply(self, responses: ResponseValues) -> Vectors:
         """Return standardised `responses` (n, n_outputs) in the network's precision."""

@@ -33,3 +33,9 @@ def test_a_scale_multiplies_what_is_standardised_and_what_is_not() -> None:
     scaled = Standardiser.neutral(2, np.dtype(np.float64), 0.3)
     np.testing.assert_allclose(scaled.apply(responses), 0.3 * responses)
     np.testing.assert_allclose(scaled.fitted(responses).apply(responses).std(axis=0), 0.3)
+
+
+def test_the_mean_can_follow_part_of_the_way() -> None:
+    standardiser = Standardiser(np.array([1.0, -2.0]), np.array([3.0, 0.0])).moved_towards(np.array([2.0, 0.0]), 0.25)
+    assert standardiser.mean.tolist() == [1.25, -1.5]
+    assert standardiser.gain.tolist() == [3.0, 0.0]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,3 +108,48 @@ def test_a_layer_without_parameters_is_refused(make_task: MakeTask) -> None:
     assert isinstance(DimmedLayer(), ParameterSink)
     with pytest.raises(InputError, match="no layer here has any that can be set"):
         make_task([InstantLayer(8, 6)], **TRAINING)
+
+
+class BiasedLayer(DimmedLayer):
+    """Its parameters and a `lift` add to all responses alike, whatever is sent."""
+
+    lift = 0.0
+
+    def _sums(self, drives: Drives) -> NDArray[np.float32]:
+        alike = self.lift + self._written.applied.sum()
+        return np.abs(InstantLayer._sums(self, drives)) + np.float32(alike)
+
+
+def test_what_parameters_do_to_all_samples_alike_is_no_slope(
+    make_task: MakeTask, make_bench: MakeBench, log: PassLog
+) -> None:
+    layers = [BiasedLayer()]
+    task = make_task(layers, n=60, **TRAINING | {"epochs": 1, "perturbation": 0.5, "parameter_lr": 1e-12})
+    train_and_test(task, make_bench(layers), log, Silent(), threading.Event())
+    assert np.abs(task.rule.arrays()["parameters.adam_first"]).max() < 1e-6
+
+
+def test_standardisation_follows_the_mean_response(make_task: MakeTask, make_bench: MakeBench, tmp_path: Path) -> None:
+    """All responses rise by 5 after the first of 20 steps, each of which then goes a tenth of the way that is left."""
+    means: list[NDArray[np.floating]] = []
+    for lift in (0.0, 5.0):
+        layer = BiasedLayer()
+        task = make_task([layer], n=60, **TRAINING | {"parameter_lr": 1e-12})
+
+        class Lift(Silent):
+            def epoch_done(self, epoch: int, metrics: Metrics, layer: BiasedLayer = layer, lift: float = lift) -> None:
+                """Lift all later responses."""
+                layer.lift = lift
+
+        with PassLog.create(tmp_path / f"{lift}.sqlite", {}) as log:
+            train_and_test(task, make_bench([layer]), log, Lift(), threading.Event())
+        means.append(task.rule.arrays()["block0.response_mean"])
+    assert means[1] - means[0] == pytest.approx(5 * (1 - 0.9**19), abs=1e-3)
+
+
+def test_wrong_labels_that_look_right_are_remembered(make_task: MakeTask, make_bench: MakeBench, log: PassLog) -> None:
+    layers = [DimmedLayer()]
+    task = make_task(layers, n=60, **TRAINING | {"epochs": 1, "hardness": 1.0})
+    train_and_test(task, make_bench(layers), log, Silent(), threading.Event())
+    remembered = task.rule.arrays()["negatives.goodness"][task.data.train_index]
+    assert (np.count_nonzero(remembered, axis=1) == 2).all(), "the true label and one wrong one were measured"
