@@ -17,15 +17,18 @@ from benchmarks.harness import ROOT, Row, Target, over_draws, run_experiment
 from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 
-EXPERIMENTS = ("optics", "microwave")
+SEEDS = {"optics": range(5), "microwave": range(20, 50)}
+"""Of splits and weights. A metasurface gains about as much as one seed differs from another, so that it takes many: they
+were named before any of them was run, and are none of those that settings were chosen on or were seen before."""
+
 FROZEN = "training.parameter_lr=1e-12"
 THETA = 10.0
 
 
 def measure(quick: bool) -> Iterable[Row]:
     """Yield a row per experiment."""
-    for system in EXPERIMENTS:
-        yield gain_row(system, seeds=range(3 if quick else 5))
+    for system, seeds in SEEDS.items():
+        yield gain_row(system, seeds=seeds[:3] if quick else seeds)
 
 
 def gain_row(system: str, *, seeds: Sequence[int], changes: Sequence[str] = ()) -> Row:
