@@ -18,8 +18,8 @@ from labctl.record.folder import LOG_NAME
 from labctl.record.reader import LogReader
 
 SEEDS = {"optics": range(5), "microwave": range(20, 50)}
-"""Of splits and weights. A metasurface gains about as much as one seed differs from another, so that it takes many: they
-were named before any of them was run, and are none of those that settings were chosen on or were seen before."""
+"""Of splits and weights. A metasurface gains about as much as one seed differs from another, so that it takes many:
+they were named before any of them was run, and none of them was seen or had settings chosen on it before."""
 
 FROZEN = "training.parameter_lr=1e-12"
 THETA = 10.0
