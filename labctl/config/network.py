@@ -114,7 +114,11 @@ class Block(Settings):
         "label and features, in its place"
     )
     units: int = Field(gt=0, description="outputs of the digital weights")
-    standardise: bool = Field(default=True, description="scale responses to zero mean and unit variance")
+    standardise: bool | Literal["running"] = Field(
+        default=True,
+        description="scale responses to zero mean and unit variance; true: by the first frames, for good; running: by "
+        "the batches trained on lately, so that a bench that changes is learnt anew",
+    )
     reads: int = Field(default=1, ge=1, le=1000, description="passes that a response is the mean of")
     response_scale: float = Field(
         default=1.0,

@@ -28,6 +28,8 @@ class Adam(Settings):
 
 class _Rule(Settings):
     labelled: ClassVar[bool] = False
+    adds_up: ClassVar[bool] = False
+    """Whether it gathers features of many batches, which must be alike, before it learns from them."""
     """Whether the label enters with the sample: such a rule tells passes apart by it, others predict it."""
 
     precision: Precision = Field(default="float32", description="number type of the weights")
@@ -137,6 +139,8 @@ class ContrastivePhyllTraining(Gradual):
     The readout takes one epoch more.
     """
 
+    adds_up = True
+
     rule: Literal["phyll-contrastive"]
     epochs: int = Field(
         ge=0, description="passes over the training data before the readout's; 0: the weights stay as drawn"
@@ -232,6 +236,8 @@ class BackpropagationTraining(_AllBlocksAtOnce):
 
 class ReadoutTraining(_Rule):
     """Linear readout of the responses by ridge regression; the baseline of reservoir computing."""
+
+    adds_up = True
 
     rule: Literal["readout"]
     schedule: Literal["joint", "cached"] = Field(

@@ -27,7 +27,7 @@ class Block:
 
     layer: str
     encoder: Encoder
-    standardise: bool
+    standardise: bool | Literal["running"]
     standardiser: Standardiser
     skip: bool | Literal["input"]
     reads: int
@@ -46,6 +46,11 @@ class Block:
             z[:, n_outputs:-1] = first if self.skip == "input" else inputs
         z[:, -1] = 1
         return z
+
+    def follow(self, responses: ResponseValues) -> None:
+        """Let running statistics follow `responses` (..., n_outputs) that are trained on."""
+        if self.standardise == "running":
+            self.standardiser = self.standardiser.followed(responses)
 
     def outputs(self, features: Vectors) -> Vectors:
         """Return y (n, units) for z (n, n_features + 1)."""

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from labctl.contract.layer import ResponseValues
 from labctl.network.label import Vectors
 
+FOLLOWED = 0.05
+"""Part of the way to a batch's mean and variance that running statistics go: batches differ by chance, too."""
+
 
 @dataclass(frozen=True)
 class Standardiser:
@@ -28,6 +31,19 @@ class Standardiser:
         spread = values.std(axis=0)
         gain = np.divide(self.scale, spread, out=np.zeros_like(spread), where=spread > 0)
         return Standardiser(values.mean(axis=0).astype(self.mean.dtype), gain.astype(self.mean.dtype), self.scale)
+
+    def followed(self, responses: ResponseValues) -> "Standardiser":
+        """Return one gone `FOLLOWED` of the way to mean and variance of `responses` (..., n_outputs).
+
+        A channel that never changed until now keeps its gain of 0.
+        """
+        values = responses.reshape(-1, len(self.mean)).astype(np.float64)
+        gain = self.gain.astype(np.float64)
+        says = gain > 0
+        variance = np.divide(self.scale, gain, out=np.zeros_like(gain), where=says) ** 2
+        variance += FOLLOWED * (((values - self.mean) ** 2).mean(axis=0) - variance)
+        np.divide(self.scale, np.sqrt(variance), out=gain, where=says)
+        return replace(self.moved_towards(values.mean(axis=0), FOLLOWED), gain=gain.astype(self.gain.dtype))
 
     def moved_towards(self, mean: NDArray[np.floating], part: float) -> "Standardiser":
         """Return one whose mean has gone a `part` (0 to 1) of the way to `mean` (n_outputs,)."""

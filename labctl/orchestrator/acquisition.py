@@ -122,7 +122,7 @@ class Acquisition:
         if self._guard is not None:
             sent = SentDrives(rows.samples, rows.labels, rows.drives)
             values = self._guard.used(request.block, request.purpose, sent, values)
-        return _as_requested(request, values, order)
+        return self._as_requested(request, values, order)
 
     def acquire_together(self, requests: Mapping[int, Measure]) -> list[ResponseValues]:
         """Return the responses to requests by step, each of a block of its own, their layers measured at once.
@@ -135,7 +135,7 @@ class Acquisition:
             self.next_id += len(asked[-1][1])
         values, _ = self._responses(*(rows for rows, _ in asked))
         orders = [order for _, order in asked]
-        return [_as_requested(*each) for each in zip(requests.values(), values, orders, strict=True)]
+        return [self._as_requested(*each) for each in zip(requests.values(), values, orders, strict=True)]
 
     def differentiate(self, request: Differentiate) -> NDArray[np.floating]:
         """Return the gradient (n, n_inputs) that the layer of the request's block tells of itself.
@@ -228,9 +228,14 @@ class Acquisition:
             return recorded in LOOKS
         return self._measuring is not None and guard.is_due(block)
 
+    def _as_requested(self, request: Measure, values: ResponseValues, order: NDArray[np.int64]) -> ResponseValues:
+        """Return the answer to a request: `values` (n, n_outputs) put in place by `order` (n,), each the mean of reads.
 
-def _as_requested(request: Measure, values: ResponseValues, order: NDArray[np.int64]) -> ResponseValues:
-    """Return the answer to a request: `values` (n, n_outputs) put in place by `order` (n,), each the mean of reads."""
-    requested = np.empty_like(values)
-    requested[order] = values
-    return mean_of_reads(requested.reshape(*request.labels.shape, -1, values.shape[1]))
+        Running statistics of the block follow what it is trained on.
+        """
+        requested = np.empty_like(values)
+        requested[order] = values
+        responses = mean_of_reads(requested.reshape(*request.labels.shape, -1, values.shape[1]))
+        if request.purpose == "train":
+            self._network.blocks[request.block].follow(responses)
+        return responses

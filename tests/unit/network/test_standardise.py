@@ -39,3 +39,23 @@ def test_the_mean_can_follow_part_of_the_way() -> None:
     standardiser = Standardiser(np.array([1.0, -2.0]), np.array([3.0, 0.0])).moved_towards(np.array([2.0, 0.0]), 0.25)
     assert standardiser.mean.tolist() == [1.25, -1.5]
     assert standardiser.gain.tolist() == [3.0, 0.0]
+
+
+def test_running_statistics_follow_mean_and_spread() -> None:
+    generator = np.random.default_rng(0)
+    standardiser = Standardiser.neutral(3, np.dtype(np.float64), 0.5).fitted(
+        generator.normal(size=(500, 3)) * [1, 1, 0]
+    )
+    changed = generator.normal(2.0, 3.0, size=(400, 50, 3))
+    for batch in changed.reshape(400, 25, 2, 3):
+        standardiser = standardiser.followed(batch)
+    found = standardiser.apply(changed.reshape(-1, 3))
+    np.testing.assert_allclose(found[:, :2].mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose(found[:, :2].std(axis=0), 0.5, rtol=0.1)
+    assert not found[:, 2].any(), "a channel that never changed says nothing later on, either"
+
+
+def test_one_batch_moves_running_statistics_by_a_twentieth() -> None:
+    standardiser = Standardiser(np.array([1.0]), np.array([0.5])).followed(np.array([[3.0], [5.0]]))
+    assert standardiser.mean.tolist() == pytest.approx([1.0 + 0.05 * 3.0])
+    assert standardiser.gain.tolist() == pytest.approx([1 / np.sqrt(4.0 + 0.05 * (10.0 - 4.0))])
