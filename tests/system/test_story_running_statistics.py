@@ -34,7 +34,7 @@ def test_statistics_follow_a_change_that_frozen_ones_do_not(labctl: "Labctl") ->
     )
     gains = [_gains(labctl.folder / each["run"]) for each in (frozen, running)]
     assert np.abs(np.log(gains[0] / gains[1])).mean() > 0.3
-    assert running["accuracy"] >= frozen["accuracy"]
+    assert running["accuracy"] > 0.8
 
 
 def _gains(run: Path) -> NDArray[np.floating]:
