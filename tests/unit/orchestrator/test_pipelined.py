@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -133,15 +133,18 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("standardise", [True, "running"])
 @pytest.mark.parametrize("blocks", [1, 2, 4])
 @pytest.mark.parametrize("training", RULES, ids=lambda training: training["rule"])
 def test_without_noise_it_learns_what_joint_learns_to_the_bit(
-    make_task: MakeTask, training: dict[str, Any], blocks: int
+    make_task: MakeTask, training: dict[str, Any], blocks: int, standardise: Literal[True, "running"]
 ) -> None:
     layers = [InstantLayer(8, 6, seed=block, name=f"layer{block}") for block in range(blocks)]
     learnt: list[dict[str, np.ndarray[Any, Any]]] = []
     for schedule in ("joint", "pipelined"):
         task = make_task(layers, n=40, schedule=schedule, epochs=3, batch=7, **training)
+        for block in task.rule.network.blocks:
+            block.standardise = standardise
         acquisition = Acquisition(task.rule.network, task.infos, layers)
         make_training(task, task.schedule(acquisition), acquisition).run()
         learnt.append(task.rule.arrays())
