@@ -26,7 +26,7 @@ Budget = tuple[int | None, int | None]
 """Training samples and epochs; None where the experiment file says how many."""
 BUDGETS: Mapping[str, tuple[str, Sequence[Budget]]] = {
     "digits": ("optics", [(360, 2), (720, 2), (None, 1), (None, 2), (None, 4), (None, 8), (None, None)]),
-    "mnist": ("mnist", [(5_000, 1), (10_000, 1), (20_000, 1), (None, 1)]),
+    "mnist": ("mnist", [(5_000, 1), (10_000, 1), (20_000, 1), (None, 1), (None, 2)]),
 }
 """Data, and of which experiment passes to a fixed accuracy are looked for at which budgets, from the smallest on."""
 
