@@ -129,20 +129,6 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
-    def _running_statistics_are_of_what_is_learnt_from(self) -> Self:
-        for number, block in enumerate(self.network.blocks):
-            if block.standardise != "running":
-                continue
-            at, expected = ("network", "blocks", number, "standardise"), "expected true or false"
-            if self.training.adds_up:
-                what = f"rule {self.training.rule} learns from features of all batches together, which must be alike"
-                raise SettingError(at, f"{what}; {expected}")
-            if self.training.schedule not in ("joint", "pipelined"):
-                what = f'schedule "{self.training.schedule}" learns from responses that were measured once'
-                raise SettingError(at, f"{what}; {expected}, or schedule: joint")
-        return self
-
-    @model_validator(mode="after")
     def _page_has_a_source(self) -> Self:
         if not self.report.page and self.record.keep not in REPLAYABLE:
             what = f"no page is written now, and record.keep: {self.record.keep} leaves nothing to write one from later"

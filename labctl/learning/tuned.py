@@ -31,8 +31,8 @@ from labctl.network.block import Block
 from labctl.network.label import Vectors
 from labctl.network.network import Network
 
-FOLLOWED = 0.1
-"""Part of the way to a batch's mean response that standardisation goes: batches differ by chance, too."""
+MEAN_FOLLOWED = 0.1
+"""Part of the way to a batch's mean response that standardisation goes, unless it follows by itself."""
 
 
 class Parameters:
@@ -163,9 +163,12 @@ def _unit(channel: Channel) -> Channel:
 
 
 def _with_one_mean(block: Block, responses: Sequence[Vectors]) -> list[Vectors]:
-    """Return `responses` (n, k, n_outputs) at both ends moved to the mean they have together; `block` follows it."""
+    """Return `responses` (n, k, n_outputs) at both ends moved to the mean they have together; `block` follows it.
+
+    Running statistics have followed already.
+    """
     means = [rows.mean(axis=(0, 1), dtype=np.float64) for rows in responses]
     middle = np.mean(means, axis=0)
-    if block.standardise:
-        block.standardiser = block.standardiser.moved_towards(middle, FOLLOWED)
+    if block.standardise is True:
+        block.standardiser = block.standardiser.moved_towards(middle, MEAN_FOLLOWED)
     return [rows - (mean - middle) for rows, mean in zip(responses, means, strict=True)]

@@ -1,4 +1,4 @@
-"""Standardisation of response channels with statistics frozen from the first frames."""
+"""Standardisation of response channels, by statistics of the first frames or by some that follow."""
 
 from dataclasses import dataclass, replace
 
@@ -35,15 +35,17 @@ class Standardiser:
     def followed(self, responses: ResponseValues) -> "Standardiser":
         """Return one gone `FOLLOWED` of the way to mean and variance of `responses` (..., n_outputs).
 
-        A channel that never changed until now keeps its gain of 0.
+        A channel that says nothing is left as it is, now or from the beginning: were a dead one followed, its gain
+        would grow without end.
         """
         values = responses.reshape(-1, len(self.mean)).astype(np.float64)
         gain = self.gain.astype(np.float64)
-        says = gain > 0
+        says = (gain > 0) & (np.ptp(values, axis=0) > 0)
         variance = np.divide(self.scale, gain, out=np.zeros_like(gain), where=says) ** 2
         variance += FOLLOWED * (((values - self.mean) ** 2).mean(axis=0) - variance)
         np.divide(self.scale, np.sqrt(variance), out=gain, where=says)
-        return replace(self.moved_towards(values.mean(axis=0), FOLLOWED), gain=gain.astype(self.gain.dtype))
+        mean = np.where(says, values.mean(axis=0), self.mean)
+        return replace(self.moved_towards(mean, FOLLOWED), gain=gain.astype(self.gain.dtype))
 
     def moved_towards(self, mean: NDArray[np.floating], part: float) -> "Standardiser":
         """Return one whose mean has gone a `part` (0 to 1) of the way to `mean` (n_outputs,)."""

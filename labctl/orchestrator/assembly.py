@@ -169,6 +169,7 @@ def build_task(
         )
     except MisfitError as error:
         raise document.error(("network", "blocks", error.block, "encoder"), str(error)) from error
+    _check_running_statistics(loaded)
     with errors_at(document, "training"):
         rule = make_rule(experiment.training, network, Surroundings(experiment.seed, infos, offers, data.image_shape))
     with errors_at(document, "training", "shifts"):
@@ -181,6 +182,21 @@ def build_task(
     if start is not None:
         _start_from(start, loaded, task)
     return task
+
+
+def _check_running_statistics(loaded: LoadedExperiment) -> None:
+    """Raise `ConfigError` where statistics are to follow what is not measured anew, or would make features unlike."""
+    training = loaded.experiment.training
+    for number, block in enumerate(loaded.experiment.network.blocks):
+        if block.standardise != "running":
+            continue
+        at, expected = ("network", "blocks", number, "standardise"), "expected true or false"
+        if training.adds_up:
+            what = f"rule {training.rule} learns from features of all batches together, which must be alike"
+            raise loaded.document.error(at, f"{what}; {expected}")
+        if training.schedule not in ("joint", "pipelined"):
+            what = f'schedule "{training.schedule}" learns from responses that were measured once'
+            raise loaded.document.error(at, f"{what}; {expected}, or schedule: joint")
 
 
 def starting_model(loaded: LoadedExperiment) -> Path | None:

@@ -56,3 +56,11 @@ def test_statistics_cannot_follow_what_is_not_measured_anew(labctl: "Labctl", ch
     answer = labctl.quick("validate", "wine.yaml", *RUNNING[:2], "--set", change, *label, code=2)
     assert "standardise" in answer.err
     assert says in answer.err
+
+
+def test_a_comparison_goes_on_without_the_rules_that_cannot_follow(labctl: "Labctl") -> None:
+    """One rule that does not suit the network costs the others nothing: it is listed with the reason."""
+    rules = ("--rules", "phyll,phyll-reference,readout", "--seeds", "1")
+    answer = labctl.quick("compare", "wine.yaml", *RUNNING, *rules, "--dry-run", "--json").json
+    assert list(answer["refused"]) == ["readout"]
+    assert "features of all batches together" in answer["refused"]["readout"]

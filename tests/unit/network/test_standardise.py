@@ -59,3 +59,14 @@ def test_one_batch_moves_running_statistics_by_a_twentieth() -> None:
     standardiser = Standardiser(np.array([1.0]), np.array([0.5])).followed(np.array([[3.0], [5.0]]))
     assert standardiser.mean.tolist() == pytest.approx([1.0 + 0.05 * 3.0])
     assert standardiser.gain.tolist() == pytest.approx([1 / np.sqrt(4.0 + 0.05 * (10.0 - 4.0))])
+
+
+def test_running_statistics_leave_a_channel_that_died_as_it_was() -> None:
+    generator = np.random.default_rng(1)
+    alive = generator.normal(5.0, 2.0, size=(200, 2)).astype(np.float32)
+    first = running = Standardiser.neutral(2, np.dtype(np.float32)).fitted(alive)
+    dead = alive * np.array([1, 0], np.float32)
+    for _ in range(5000):
+        running = running.followed(dead)
+    assert np.isfinite(running.apply(dead)).all()
+    assert (running.mean[1], running.gain[1]) == (first.mean[1], first.gain[1])
