@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.contract.calibration import calibration_id, read_calibration
-from labctl.contract.capabilities import Calibration, Finding, Measured, Reread, WrittenParameters, check_parameters
+from labctl.contract.calibration import calibration_id
+from labctl.contract.capabilities import Calibration, Measured, Reread, WrittenParameters, check_parameters
 from labctl.contract.chunks import Row, in_chunks
 from labctl.contract.driver import BuildContext, Instrument, LayerDriver, pick_instrument
 from labctl.contract.errors import InstrumentError, SettingError, blaming
@@ -32,10 +32,11 @@ from labctl.contract.layer import (
 from labctl.contract.optics import Camera, Frame, FrameError, Image, Modulator, Preparable
 from labctl.contract.rereading import require_same_sent
 from labctl.contract.switch import Switch
+from labctl_drivers.layers.optical_calibration import findings, read_settling_calibration, settling
 from labctl_drivers.layers.optical_readout import READ_OUT, DarkSum, OpticalReadout
 from labctl_drivers.layers.optical_settings import OpticalSettings
 from labctl_drivers.layers.punctuality import Punctuality
-from labctl_drivers.layers.step_response import MOST_LAG, Step, StepBench, measure_step
+from labctl_drivers.layers.step_response import MOST_LAG, StepBench, measure_step
 
 ALIKE = 2.0
 """Pictures that differ by no more than so many times what two pictures of one pattern differ by are alike."""
@@ -68,8 +69,8 @@ class OpticalLayer:
         self._camera = camera
         self._light = light
         self._clock = context.clock
-        self._calibration = _read_calibration(settings, context)
-        self._settle_s, self._lag = _settling(self._calibration, modulator)
+        self._calibration = read_settling_calibration(settings, context)
+        self._settle_s, self._lag = settling(self._calibration, modulator)
         _check_parts(settings, modulator, camera)
         with blaming("inputs"):
             self._inputs = settings.inputs.blocks(modulator.shape, modulator.name)
@@ -171,7 +172,7 @@ class OpticalLayer:
         step = measure_step(bench, self._info.name, delay_s)
         lag = Measured(np.array(float(step.lag)), np.array(0.0), "pictures")
         settle = Measured(np.array(step.settle_s), np.array(step.uncertainty_s), "s")
-        return Calibration({"lag": lag, "settle": settle}, _findings(step, self._modulator.settle_s))
+        return Calibration({"lag": lag, "settle": settle}, findings(step, self._modulator.settle_s))
 
     def make_safe(self) -> None:
         """Make dark, then show level 0. Raises `InstrumentError` when the light cannot be told."""
@@ -471,37 +472,6 @@ class TunableOpticalLayer(OpticalLayer):
         self._bias = np.rint(commanded * top).astype(np.uint8)
         self._written = WrittenParameters(commanded, self._bias / top)
         return self._written
-
-
-def _read_calibration(settings: OpticalSettings, context: BuildContext) -> Calibration | None:
-    """Return what the calibration file says, if one is named. Raises `SettingError`."""
-    if settings.calibration is None:
-        return None
-    path = context.folder / settings.calibration
-    calibration = read_calibration(path)
-    if not {"settle", "lag"} <= set(calibration.quantities):
-        raise SettingError(("calibration",), f"{path} is not of an optical layer: it has no `settle` and `lag`")
-    return calibration
-
-
-def _settling(calibration: Calibration | None, modulator: Modulator) -> tuple[float, int]:
-    """Return how long is waited after a pattern is shown, and how many pictures are left out before one counts.
-
-    Of a measured settling the upper end, twice its uncertainty above, is waited for.
-    """
-    if calibration is None:
-        return modulator.settle_s, 0
-    settle, lag = calibration.quantities["settle"], calibration.quantities["lag"]
-    return float(settle.value + 2.0 * settle.uncertainty), round(float(lag.value))
-
-
-def _findings(step: Step, settle_s: float) -> tuple[Finding, ...]:
-    found = f"{step.settle_s * 1e3:.1f} ms, standard uncertainty {step.uncertainty_s * 1e3:.1f} ms"
-    short = "" if settle_s >= step.settle_s else "the rig file's is shorter: name the new file, or write a longer one"
-    return (
-        Finding("settle", found, short),
-        Finding("lag", f"{step.lag} pictures" if step.lag else "none: every picture is that of its own exposure"),
-    )
 
 
 def _rms(difference: Real) -> float:
